@@ -1,0 +1,86 @@
+"""Tables of parameters and their interpreter: which of OpenAI's a provider takes, under which name, within which range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from upstreams.messages import Json
+
+
+class NotTaken(Exception):
+    """The provider has no equivalent of this value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One parameter at one provider: its name there, and how OpenAI's value becomes the provider's.
+
+    `to_wire` raises NotTaken for a value that cannot be said there; `note` tells people about range and change.
+    """
+
+    name: str
+    to_wire: Callable[[Any], Any] = lambda value: value
+    note: str = ""
+
+
+Fields: TypeAlias = Mapping[str, Field]
+"""OpenAI's name → the provider's field. What is not in the table is not sent: three of four providers refuse unknown keys."""
+
+NEUTRAL: Json = {
+    "n": 1,
+    "logprobs": False,
+    "top_logprobs": 0,
+    "logit_bias": {},
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "store": False,
+    "modalities": ["text"],
+    "metadata": {},
+}
+"""Values that ask for what happens anyway: to leave them out changes nothing, so nobody is told."""
+
+
+def clamp(low: float, high: float) -> Callable[[Any], Any]:
+    """Return a transform that keeps a number within a provider's range."""
+
+    def to_wire(value: Any) -> Any:
+        return min(max(value, low), high)
+
+    return to_wire
+
+
+def only(*values: Any) -> Callable[[Any], Any]:
+    """Return a transform for a parameter of which just these values exist at the provider."""
+
+    def to_wire(value: Any) -> Any:
+        if value not in values:
+            raise NotTaken
+        return value
+
+    return to_wire
+
+
+def to_wire(table: Fields, fields: Json) -> tuple[dict[str, Any], list[str]]:
+    """Translate the client's parameters; returns the body's members and the names of those that were dropped.
+
+    Where two of OpenAI's names meet in one of the provider's (`max_tokens`, `max_completion_tokens`), the later row wins.
+    """
+    body: dict[str, Any] = {}
+    for name, field in table.items():
+        if name in fields:
+            try:
+                body[field.name] = field.to_wire(fields[name])
+            except NotTaken:
+                continue
+    return body, [name for name in fields if not _was_sent(table, body, name) and fields[name] != NEUTRAL.get(name)]
+
+
+def _was_sent(table: Fields, body: Json, name: str) -> bool:
+    return name in table and table[name].name in body
