@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -18,23 +18,28 @@ class Gate:
         self._limit = limit
         self._idle = asyncio.Event()
         self._idle.set()
-        self.in_flight = 0
+        self._running: set[Callable[[], None]] = set()
         self.draining = False
-        self.stopping = asyncio.Event()
-        """Set when what still runs must end now, in good order."""
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._running)
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Hold a place for as long as the body runs; raises GateClosed when there is none."""
+    def enter(self, on_stop: Callable[[], None]) -> Iterator[None]:
+        """Hold a place for as long as the body runs; raises GateClosed when there is none.
+
+        `on_stop` is called when the body must end now.
+        """
         if self.draining or self.in_flight >= self._limit:
             raise GateClosed
-        self.in_flight += 1
+        self._running.add(on_stop)
         self._idle.clear()
         try:
             yield
         finally:
-            self.in_flight -= 1
-            if self.in_flight == 0:
+            self._running.discard(on_stop)
+            if not self._running:
                 self._idle.set()
 
     def drain(self) -> None:
@@ -42,9 +47,10 @@ class Gate:
         self.draining = True
 
     def stop(self) -> None:
-        """Ask what still runs to end."""
+        """Refuse what comes from now on, and tell what still runs to end, in good order."""
         self.draining = True
-        self.stopping.set()
+        for on_stop in list(self._running):
+            on_stop()
 
     async def wait_until_idle(self) -> None:
         """Return as soon as nothing runs."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class SteerableLoop(asyncio.SelectorEventLoop):
@@ -25,3 +28,17 @@ def advance(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteerableLoop)
     loop.advance(seconds)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Cancel a body that takes longer in real time, however far a test has turned the loop's clock."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    timer = threading.Timer(seconds, loop.call_soon_threadsafe, (task.cancel, f"not done within {seconds:g} seconds"))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

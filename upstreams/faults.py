@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from upstreams.messages import Failure, Fault
-from upstreams.shapes import as_list, as_object, as_text
+from upstreams.shapes import as_list, as_object, as_text, mend_text
 
 MAX_MESSAGE = 300
 """Characters of a provider's words that a client gets to see."""
 
-FAULT_OF_STATUS: Mapping[int, Fault] = {
+FAULT_OF_STATUS: Mapping[int | None, Fault] = {
     400: Fault.BAD_REQUEST,
     401: Fault.CREDENTIALS,
     402: Fault.CREDENTIALS,
@@ -31,46 +31,76 @@ FAULT_OF_STATUS: Mapping[int, Fault] = {
 }
 """Everything else is the upstream's own trouble: Fault.BROKEN."""
 
-CONTEXT_CODES = frozenset({"context_length_exceeded", "TOO_MANY_TOKENS", "exceed_context_size_error"})
-"""What OpenAI, Cohere and llama.cpp call a conversation that is too long, in `code`, `error_type` or `type`."""
+FaultTable: TypeAlias = Mapping[str, Fault]
+"""A provider's words in `code`, `type` or `error_type` that say more than the status."""
 
+FAULT_OF_CODE: FaultTable = {
+    "context_length_exceeded": Fault.CONTEXT_LENGTH,
+    "exceed_context_size_error": Fault.CONTEXT_LENGTH,
+    "model_not_found": Fault.MODEL_NOT_FOUND,
+    "insufficient_quota": Fault.RATE_LIMITED,
+    "rate_limit_exceeded": Fault.RATE_LIMITED,
+}
+"""The words of OpenAI and, the second, of llama.cpp."""
+
+MAX_READ = 20 * MAX_MESSAGE
+"""Characters of a provider's words that are looked at: enough to be left with MAX_MESSAGE after all addresses are gone."""
+
+MAX_DEPTH = 8
+"""How deep the words may hide; the deepest seen is `message.detail[0].msg`."""
+
+MAX_RETRY_AFTER = 86400.0
+"""Seconds; nobody waits for more than a day, and `inf` is a number to Python."""
+
+_PHRASES: Mapping[int | None, str] = {status.value: status.phrase for status in HTTPStatus}
 _SECRET = re.compile(
     r"""(?ix)
     \b(?:bearer|basic)\s+\S+                 # an authorization header
+    | \b(?:api[-_]?key|access[-_]?token|secret|password)["']?\s*[=:]\s*\S+
     | \b(?:sk|pk|gsk|rk|xai|key)[-_][\w*.-]{6,}  # keys that say what they are
     | (?<=provided:)\s*\S+                   # "Incorrect API key provided: …", masked or not
     | \b(?=\w*\d)(?=\w*[a-z])[\w-]{24,}      # any long run of letters and digits
+    | \b[a-z]{32,}                           # or of letters alone
     """
 )
-_ADDRESS = re.compile(r"(?i)\b[a-z][a-z0-9+.-]*://\S+")
+# The counts are bounded so that no text takes more than linear time.
+_ADDRESS = re.compile(
+    r"""(?ix)
+    \b[a-z][a-z0-9+.-]{0,20}://\S+
+    | \bwww\.\S+
+    | \b(?:[a-z0-9-]{1,63}\.){1,6}[a-z]{2,24}(?::\d+)?/\S*   # a host without a scheme shows by its path
+    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?
+    """
+)
 
 
-def read_failure(status: int, payload: Any) -> Failure:
-    """Turn an error answer into a Failure; `payload` is its parsed JSON, or its text where it was none."""
-    fault = FAULT_OF_STATUS.get(status, Fault.BROKEN)
-    if fault is Fault.BAD_REQUEST and read_codes(payload) & CONTEXT_CODES:
-        fault = Fault.CONTEXT_LENGTH
+def read_failure(status: int | None, payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure:
+    """Turn an error answer into a Failure; `payload` is its parsed JSON, or its text where it was none.
+
+    Without a status the error came amid an answer.
+    """
+    said = [codes[code] for code in read_codes(payload) if code in codes]
+    fault = said[0] if said else FAULT_OF_STATUS.get(status, Fault.BROKEN)
     return Failure(fault, status, clean(read_message(payload)) or _phrase(status))
 
 
-def read_codes(payload: Any) -> set[str]:
+def read_codes(payload: Any) -> list[str]:
     """Return the words by which a machine may tell errors apart, wherever a provider puts them."""
     body = as_object(payload)
     places = (body, as_object(body.get("error")))
-    return {as_text(place.get(name)) for place in places for name in ("code", "type", "error_type")} - {""}
+    return [code for place in places for name in ("code", "type", "error_type") if (code := as_text(place.get(name)))]
 
 
-def read_message(payload: Any) -> str:
+def read_message(payload: Any, depth: int = MAX_DEPTH) -> str:
     """Find the words for people in any of the shapes that providers use; "" where there are none."""
     if isinstance(payload, str):
         return "" if payload.lstrip().startswith("<") else payload
+    if not depth:
+        return ""
     if isinstance(payload, list):
-        return "; ".join(filter(None, map(_read_detail, payload)))
+        return "; ".join(filter(None, (_read_detail(item, depth - 1) for item in payload)))
     body = as_object(payload)
-    for name in ("error", "message", "detail"):
-        if found := read_message(body.get(name)):
-            return found
-    return ""
+    return next(filter(None, (read_message(body.get(name), depth - 1) for name in ("error", "message", "detail"))), "")
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -80,32 +110,30 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
-        if milliseconds is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        return None if value is None else max(0.0, float(value))
+        seconds = float(value or 0) if milliseconds is None else float(milliseconds) / 1000
     except ValueError:
-        return _read_date(value, now)
+        seconds = _read_date(value or "", now)
+    return None
 
 
 def clean(text: str) -> str:
     """Strip keys and addresses from foreign words, and put them on one line of bounded length."""
-    text = " ".join(_ADDRESS.sub("…", text).split())
+    if len(text) > MAX_READ:
+        text = text[:MAX_READ].rsplit(None, 1)[0]
+    text = " ".join(_ADDRESS.sub("…", mend_text(text)).split())
     text = _SECRET.sub("…", text)
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
-def _read_detail(item: Any) -> str:
+def _read_detail(item: Any, depth: int) -> str:
     """Read one of pydantic's validation errors, as Mistral's and AI21's servers list them."""
-    place = ".".join(str(part) for part in as_list(as_object(item).get("loc")))
-    words = as_text(as_object(item).get("msg")) or read_message(item)
+    place = ".".join(str(part) for part in as_list(as_object(item).get("loc")) if isinstance(part, str | int))
+    words = as_text(as_object(item).get("msg")) or read_message(item, depth)
     return f"{place}: {words}" if place and words else words
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+def _phrase(status: int | None) -> str:
+    return _PHRASES.get(status, "")
 
 
 def _read_date(value: str | None, now: float) -> float | None:

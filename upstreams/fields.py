@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,6 +39,7 @@ NEUTRAL: Json = {
     "frequency_penalty": 0,
     "presence_penalty": 0,
     "response_format": {"type": "text"},
+    "stop": [],
     "service_tier": "auto",
     "store": False,
     "modalities": ["text"],
@@ -56,25 +57,39 @@ def clamp(low: float, high: float) -> Callable[[Any], Any]:
     return to_wire
 
 
-def only(*values: Any) -> Callable[[Any], Any]:
-    """Return a transform for a parameter of which just these values exist at the provider."""
+def translate(words: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return a transform for a parameter of which just these values have a word at the provider."""
 
     def to_wire(value: Any) -> Any:
-        if value not in values:
+        if not isinstance(value, str) or value not in words:
             raise NotTaken
-        return value
+        return words[value]
 
     return to_wire
 
 
-def to_wire(table: Fields, fields: Json) -> tuple[dict[str, Any], list[str]]:
+def only(*values: str) -> Callable[[Any], Any]:
+    """Return a transform for a parameter of which just these values exist at the provider."""
+    return translate({value: value for value in values})
+
+
+def one_or_more(value: Any) -> list[Any]:
+    """Turn what may be one value or a list of them into the list; an empty one says nothing."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise NotTaken
+    return values
+
+
+def to_wire(table: Fields, fields: Json, refused: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """Translate the client's parameters; returns the body's members and the names of those that were dropped.
 
-    Where two of OpenAI's names meet in one of the provider's (`max_tokens`, `max_completion_tokens`), the later row wins.
+    `refused` are those that the provider takes, but not from this request. Where two of OpenAI's names meet in one of the
+    provider's (`max_tokens`, `max_completion_tokens`), the later row wins.
     """
     body: dict[str, Any] = {}
     for name, field in table.items():
-        if name in fields:
+        if name in fields and name not in refused:
             try:
                 body[field.name] = field.to_wire(fields[name])
             except NotTaken:

@@ -125,3 +125,24 @@ class Failure:
 Piece: TypeAlias = Text | Reasoning | ToolCall
 Delta: TypeAlias = Piece | Usage | Finish | Failure
 """A call yields any number of pieces, then at most one Usage, then exactly one Finish or Failure, then nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one call went, without what it said; times are in seconds since it was started."""
+
+    provider: str
+    model: str
+    end: Finish | Failure
+    usage: Usage | None
+    first_token: float | None
+    duration: float
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that one call said, and how it went."""
+
+    pieces: tuple[Piece, ...]
+    result: Result

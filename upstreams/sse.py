@@ -38,7 +38,6 @@ class EventParser:
 
     def __init__(self) -> None:
         self._unfinished = bytearray()
-        self._searched = 0
         self._after_cr = False
         self._at_start = True
 
@@ -46,15 +45,17 @@ class EventParser:
         """Take the next bytes and return the events that they complete; raises EventTooLarge."""
         if self._after_cr or b"\r" in data:
             data = self._unify_line_ends(data)
-        self._unfinished += data
-        if self._unfinished.find(b"\n\n", max(0, self._searched - 1)) < 0:
-            self._searched = len(self._unfinished)
-            if self._searched > MAX_EVENT_BYTES:
-                raise EventTooLarge
-            return []
-        *blocks, rest = bytes(self._unfinished).split(b"\n\n")
-        self._unfinished = bytearray(rest)
-        self._searched = len(rest)
+        if self._unfinished:
+            searched = max(0, len(self._unfinished) - 1)
+            self._unfinished += data
+            if self._unfinished.find(b"\n\n", searched) < 0:
+                if len(self._unfinished) > MAX_EVENT_BYTES:
+                    raise EventTooLarge
+                return []
+            data = bytes(self._unfinished)
+            self._unfinished.clear()
+        *blocks, rest = data.split(b"\n\n")
+        self._unfinished += rest
         return self._read_blocks(blocks)
 
     def close(self) -> list[Event]:

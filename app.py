@@ -1,0 +1,100 @@
+"""The house on one screen: settings, what lives as long as the process, the routes; `python app.py` serves it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from routes.auth import read_keys
+from routes.chat import Chat
+from routes.edge import Edge
+from routes.errors import ApiError
+from routes.gate import Gate
+from routes.health import METHODS, healthz, readyz, root
+from routes.models import get_model, list_models
+from routes.service import Service
+from server.run import run
+from settings import Settings, SettingsError, read_settings
+from upstreams.client import Upstream, open_session
+from upstreams.local import local_rows
+from upstreams.roster import Roster, check_ids, configured_rows
+
+
+def create_app(settings: Settings, gate: Gate) -> Starlette:
+    """Return the application, which opens what it needs in its lifespan; raises SettingsError for what must not start."""
+    rows = configured_rows(settings)
+    keys = read_keys(settings, paid=any(row.token for row in rows))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Service]]:
+        async with open_session(settings) as session, local_rows(settings, rows) as local:
+            check_ids([*rows, *local])
+            roster = Roster([Upstream(row, session, settings) for row in (*rows, *local)])
+            yield {"service": Service(settings, roster, keys, gate, created=int(time.time()))}
+
+    middleware = [Middleware(Edge, body_timeout=settings.body_timeout)]
+    if settings.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["x-request-id", "retry-after"],
+            )
+        )
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", Chat(), methods=["POST"]),
+            Route("/v1/models", list_models),
+            Route("/v1/models/{id:path}", get_model),
+            Route("/healthz", healthz, methods=METHODS),
+            Route("/readyz", readyz, methods=METHODS),
+            Route("/", root, methods=METHODS),
+        ],
+        middleware=middleware,
+        exception_handlers={ApiError: answer_api_error, HTTPException: answer_http_error},
+        lifespan=lifespan,
+    )
+    # A redirect to an absolute http:// address is no answer to a health check.
+    app.router.redirect_slashes = False
+    return app
+
+
+async def answer_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return Response(error.envelope(), error.status, error.headers, media_type="application/json")
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Put Starlette's own errors, an unknown path or a wrong method, into OpenAI's envelope."""
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.scope['path']} is unknown" if error.status_code == 404 else error.detail
+    return await answer_api_error(request, ApiError(error.status_code, f"{message}.", headers=error.headers))
+
+
+def main() -> int:
+    """Serve until a signal; return the exit code."""
+    try:
+        return run(create_app, read_settings())
+    except SettingsError as error:
+        sys.stderr.write(f"rawbot-2api cannot start: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+# For `hypercorn app:app`; `python app.py` above never comes here.
+_settings = read_settings()
+app = create_app(_settings, Gate(_settings.max_in_flight))

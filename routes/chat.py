@@ -1,0 +1,120 @@
+"""POST /v1/chat/completions: reads a request, asks the panel, answers; the steps are done elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from starlette.types import Receive, Scope, Send
+
+from routes.chunks import Chunks
+from routes.edge import note_for_log
+from routes.errors import SERVER_ERROR, ApiError, all_failed, not_found, unavailable
+from routes.gate import GateClosed
+from routes.inbound import Inbound, check_panel, read_request, with_defaults
+from routes.layouts import ChoicesLayout, Layout, SectionsLayout
+from routes.outbound import sections_choices, single_choices, to_completion
+from routes.presence import ClientLeft, Departure, Presence
+from routes.responses import send_error, send_json
+from routes.service import Service, service_of
+from routes.stream import Streaming, error_event, stream_answer
+from upstreams.client import Call
+from upstreams.fanout import Seat, collect
+from upstreams.messages import Failure, Result
+from upstreams.roster import UnknownModel
+
+log = logging.getLogger("rawbot")
+
+
+class Chat:
+    """The endpoint: an ASGI application of its own, for Starlette's request and response would only stand in the way."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one chat request; every way out sends a whole answer, or nothing to a client that is gone."""
+        service = service_of(scope)
+        presence = Presence(receive, send, service.settings.send_timeout)
+        try:
+            inbound = await _read(scope, service, presence)
+        except ClientLeft:
+            return
+        except ApiError as error:
+            await send_error(send, error)
+            return
+        try:
+            with service.gate.enter(presence.stop):
+                async with presence.attended():
+                    note_for_log(scope, inbound.model, await _answer(service, inbound, presence))
+            if presence.departure is Departure.STOPPED:
+                raise unavailable("The service is restarting; please try again.")
+        except GateClosed:
+            await send_error(send, unavailable("The service is busy or about to restart; please try again."))
+        except ApiError as error:
+            await _end_with(error, inbound, presence, send)
+        except Exception:
+            log.exception("a request failed by a fault of ours")
+            await _end_with(ApiError(500, "An internal error occurred.", type=SERVER_ERROR), inbound, presence, send)
+
+
+async def _read(scope: Scope, service: Service, presence: Presence) -> Inbound:
+    service.keys.check(scope["headers"])
+    body = await presence.read_body(service.settings.max_body_bytes, service.settings.body_timeout)
+    return read_request(body)
+
+
+async def _answer(service: Service, inbound: Inbound, presence: Presence) -> list[Result]:
+    plan = _Plan(service, inbound)
+    if inbound.request.stream:
+        return await stream_answer(plan.streaming(), presence.send)
+    answers = await collect(plan.calls)
+    results = [answer.result for answer in answers]
+    if all(isinstance(result.end, Failure) for result in results):
+        raise all_failed(results)
+    choices = sections_choices(answers) if plan.in_sections else single_choices(answers)
+    await send_json(presence.send, 200, to_completion(plan.id, plan.created, inbound.model, choices, results))
+    return results
+
+
+async def _end_with(error: ApiError, inbound: Inbound, presence: Presence, send: Send) -> None:
+    """Tell of an error: in the stream where it has begun, as an error answer where nothing has."""
+    if not presence.answer_started:
+        await send_error(send, error)
+    elif inbound.request.stream:
+        await send({"type": "http.response.body", "body": error_event(error), "more_body": False})
+
+
+class _Plan:
+    """Whom to ask, and in which shape to answer."""
+
+    def __init__(self, service: Service, inbound: Inbound) -> None:
+        settings = service.settings
+        self.id = f"chatcmpl-{uuid.uuid4().hex}"
+        self.created = int(time.time())
+        self._inbound = inbound
+        self._settings = settings
+        try:
+            panel = service.roster.panel(inbound.model)
+        except UnknownModel as error:
+            raise not_found(str(error)) from None
+        if not panel:
+            raise unavailable("No upstream is configured.")
+        request = inbound.request
+        self.in_sections = len(panel) > 1 and inbound.layout == "sections"
+        if len(panel) > 1:
+            check_panel(inbound, service.roster.models[1:])
+            request = with_defaults(request, settings.panel_temperature, settings.panel_max_tokens)
+        self.calls: list[Call] = [call for upstream in panel for call in upstream.prepare(request)]
+
+    def streaming(self) -> Streaming:
+        chunks = Chunks(self.id, self.created, self._inbound.model, include_usage=self._inbound.include_usage)
+        return Streaming(self.calls, chunks, self._layout(chunks), self._inbound.include_usage, self._settings)
+
+    def _layout(self, chunks: Chunks) -> Callable[[Sequence[Seat]], Layout]:
+        if not self.in_sections:
+            choices = self._inbound.request.fields.get("n", 1) if len(self.calls) == 1 else len(self.calls)
+            return lambda seats: ChoicesLayout(chunks, choices)
+        grace = self._settings.section_grace_ms
+        now = asyncio.get_running_loop().time()
+        return lambda seats: SectionsLayout(chunks, seats, self._inbound.order, grace, now)

@@ -1,0 +1,261 @@
+"""HTTP/2 on one connection, on top of h2; it opens no sockets and runs no application.
+
+Takes the place of hypercorn's H2Protocol, whose defects it repairs: DATA after an early answer is a KeyError that ends
+every stream (#329); so is a `:path` that is not ASCII, and CONNECT; 1,000 PRIORITY frames cancel what runs (they are
+ignored here, RFC 9113 §5.3.2 deprecates them); `send` does not wait for the flow-control window, and after a TCP close it
+never returns; a connection whose last stream was reset, or that never asked, is kept for ever; a client's GOAWAY ends its
+own answers; our end comes without GOAWAY, and streams that come too late get NO_ERROR, which forbids a retry, in place of
+REFUSED_STREAM (§8.7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from hypercorn.utils import filter_pseudo_headers
+
+from server.connection import LINGER, Connection
+from server.exchange import Exchange, Head, Request
+from server.frames import Frames
+
+CONTROL_BACKLOG = 2**18
+"""Bytes that a client which does not read may make us owe it in acknowledgements, before we stop reading too."""
+
+BURST = 2**16
+"""Bytes of one stream that are written before the other streams get their turn."""
+
+
+class Http2:
+    """Carries many exchanges at a time; each sends for itself, as far as its window reaches."""
+
+    def __init__(self, tcp: Connection) -> None:
+        self._tcp = tcp
+        self._h2 = Frames(tcp.config)
+        self._exchanges: dict[int, Exchange] = {}
+        self._blocked: dict[int, asyncio.Event] = {}
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._leaving = False
+
+    def start(self) -> None:
+        """Say our settings."""
+        self._h2.initiate_connection()
+        self._flush()
+        self._wait_for_request()
+
+    async def receive(self, data: bytes) -> None:
+        """Take what the client sent; waits only for a client that makes us talk and does not listen."""
+        try:
+            for event in self._h2.receive_data(data):
+                react = REACTIONS.get(type(event))
+                if react is not None:
+                    react(self, event)
+        except ProtocolError:  # h2 has already written the GOAWAY that says which.
+            self.gone()
+            self._flush()
+            self._tcp.linger()
+            return
+        self._flush()
+        if self._tcp.unsent > CONTROL_BACKLOG:
+            await self._tcp.flushed()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data:
+            self._tcp.write(data)
+
+    def _requested(self, event: RequestReceived) -> None:
+        stream_id = event.stream_id
+        # Handlers of streams that the client has reset count too: otherwise open-and-reset starts any number (CVE-2023-44487).
+        if self._leaving or len(self._handlers) >= self._tcp.config.h2_max_concurrent_streams:
+            self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
+        method, path = pseudo[b":method"], pseudo.get(b":path", b"")
+        status = self._objection(method, path, event.headers)
+        if status is not None:
+            headers = [(b":status", b"%d" % status), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
+            self._h2.send_headers(stream_id, headers, end_stream=True)
+            return
+        self._tcp.expect(None)
+        exchange = self._exchanges[stream_id] = Exchange(self, stream_id)
+        request = Request("2", method.decode("ascii").upper(), path, filter_pseudo_headers(event.headers))
+        handler = self._tcp.open(exchange, request)
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
+    def _objection(self, method: bytes, path: bytes, headers: Any) -> int | None:
+        """Return the status for a request that ASGI cannot express or that is too large; None when it is fine."""
+        if method == b"CONNECT" or not method.isascii():
+            return 501
+        if not path.isascii():
+            return 400
+        # RFC 9113 §6.5.2: 32 bytes of overhead for each field.
+        size = sum(len(name) + len(value) + 32 for name, value in headers)
+        return 431 if size > self._tcp.config.h2_max_header_list_size else None
+
+    def _received(self, event: DataReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        length = event.flow_controlled_length or 0
+        if exchange is None:
+            self._h2.acknowledge_received_data(length, event.stream_id)
+            return
+        padding = length - len(event.data)
+        if padding:
+            self._h2.acknowledge_received_data(padding, event.stream_id)
+        exchange.inbox.feed(event.data)
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        """Give the client the window back that the body took."""
+        self._h2.acknowledge_received_data(size, exchange.number)
+        self._flush()
+
+    def _ended(self, event: StreamEnded) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is not None:
+            exchange.inbox.finish()
+
+    def _was_reset(self, event: StreamReset) -> None:
+        self._close(event.stream_id)
+
+    def _window_opened(self, event: WindowUpdated) -> None:
+        self._wake(event.stream_id or None)
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        self._wake(None)
+
+    def _wake(self, stream_id: int | None) -> None:
+        """Let a stream that waits for its window look again; None: all of them."""
+        for number in list(self._blocked) if stream_id is None else [stream_id]:
+            if number in self._blocked:
+                self._blocked[number].set()
+
+    def _client_leaves(self, event: ConnectionTerminated) -> None:
+        self._leaving = True
+        if not self._exchanges:
+            self._tcp.close()
+
+    async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
+        """Send a piece of the answer, as the client's window allows."""
+        stream_id = exchange.number
+        if head is not None:
+            headers = [(b":status", b"%d" % head.status), *head.headers, (b"date", self._tcp.context.date)]
+            self._h2.send_headers(stream_id, headers, end_stream=not more and not body)
+        if body:
+            await self._send(exchange, body, more)
+        elif head is None and not more and not exchange.inbox.gone:
+            self._h2.end_stream(stream_id)
+        self._flush()
+        await self._tcp.flushed()
+        if not more and not exchange.inbox.gone:
+            self._answered(exchange)
+
+    async def _send(self, exchange: Exchange, body: bytes, more: bool) -> None:
+        stream_id, sent, burst = exchange.number, 0, BURST
+        while sent < len(body):
+            size = min(len(body) - sent, self._h2.max_outbound_frame_size, self._h2.local_flow_control_window(stream_id))
+            if size <= 0:
+                await self._window(stream_id)
+            else:
+                last = not more and sent + size == len(body)
+                self._h2.send_data(stream_id, body[sent : sent + size], end_stream=last)
+                sent += size
+            if sent >= burst:
+                burst = sent + BURST
+                self._flush()
+                await self._tcp.flushed()
+            if exchange.inbox.gone:
+                return
+
+    async def _window(self, stream_id: int) -> None:
+        """Wait until the client allows more, or the exchange is over."""
+        self._flush()
+        opened = self._blocked[stream_id] = asyncio.Event()
+        try:
+            await opened.wait()
+        finally:
+            del self._blocked[stream_id]
+
+    def _answered(self, exchange: Exchange) -> None:
+        if not exchange.inbox.complete:
+            # A reset at once costs clients that send all before they read the answer; so the rest is dropped for a while.
+            asyncio.get_running_loop().call_later(LINGER, self._stop_upload, exchange.number)
+        self._close(exchange.number)
+
+    def _stop_upload(self, stream_id: int) -> None:
+        """Tell a client that sends on long after its answer to stop (RFC 9113 §8.1)."""
+        stream = self._h2.streams.get(stream_id)
+        if stream is not None and stream.open:
+            self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+            self._flush()
+
+    def cut(self, exchange: Exchange) -> None:
+        """Reset the stream, so that the client can tell (RFC 9113 §8.1)."""
+        self._h2.reset_stream(exchange.number, ErrorCodes.INTERNAL_ERROR)
+        self._flush()
+        self._close(exchange.number)
+
+    def _close(self, stream_id: int) -> None:
+        exchange = self._exchanges.pop(stream_id, None)
+        if exchange is None:
+            return
+        exchange.inbox.disconnect()
+        self._wake(stream_id)
+        if not self._exchanges:
+            self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        if self._leaving or self._tcp.context.draining:
+            self.terminate()
+        else:
+            self._tcp.expect(self._tcp.config.keep_alive_timeout)
+
+    def gone(self) -> None:
+        """End all exchanges."""
+        self._leaving = True
+        exchanges, self._exchanges = self._exchanges, {}
+        for exchange in exchanges.values():
+            exchange.inbox.disconnect()
+        self._wake(None)
+
+    def expire(self) -> None:
+        """Say GOAWAY, so that a request which crosses it is known to be unanswered."""
+        self._tcp.write(self._h2.goaway())
+
+    def drain(self) -> None:
+        """Leave as soon as nothing runs: clients made with h2 lose what still runs when they see a GOAWAY."""
+        if not self._exchanges:
+            self.terminate()
+
+    def terminate(self) -> None:
+        """Refuse further streams; what runs may end."""
+        if not self._leaving:
+            self._leaving = True
+            self._tcp.write(self._h2.goaway())
+        if not self._exchanges:
+            self._tcp.close()
+
+
+REACTIONS: dict[type[Event], Callable[[Http2, Any], None]] = {
+    RequestReceived: Http2._requested,
+    DataReceived: Http2._received,
+    StreamEnded: Http2._ended,
+    StreamReset: Http2._was_reset,
+    WindowUpdated: Http2._window_opened,
+    RemoteSettingsChanged: Http2._settings_changed,
+    ConnectionTerminated: Http2._client_leaves,
+}
+"""PRIORITY is missing on purpose, and so are PING and the acknowledgements, which h2 answers itself."""

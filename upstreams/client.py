@@ -1,0 +1,295 @@
+"""The only user of aiohttp: it asks one upstream, keeps the clocks, retries; whatever the world does becomes a Failure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import aiohttp
+import orjson
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from settings import Settings
+from upstreams.breaker import Breaker, State
+from upstreams.dialect import Dialect
+from upstreams.faults import read_retry_after
+from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+from upstreams.rows import Row
+from upstreams.shapes import read_json
+from upstreams.sse import EventParser, EventTooLarge
+
+Emit: TypeAlias = Callable[[list[Delta]], Awaitable[None] | None]
+"""Takes what a call says; returns something to wait for when there is no room for more."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""How much of an error answer is read, in bytes: its first line says it all, and some are whole web pages."""
+
+LONGEST_RETRY_AFTER = 5.0
+"""Seconds for which a call waits because the upstream asked so; the others of the panel are speaking meanwhile."""
+
+RETRY_DELAY = (0.1, 0.4)
+"""Seconds between which the pause before the first repetition lies at random; it doubles with each further one."""
+
+PASSING = frozenset({Fault.UNREACHABLE, Fault.RATE_LIMITED, Fault.UNAVAILABLE, Fault.BROKEN})
+"""Faults after which the same call may well succeed."""
+
+CLIENTS_OWN = frozenset({Fault.BAD_REQUEST, Fault.CONTEXT_LENGTH, Fault.TOO_LARGE})
+"""Faults that say nothing against the upstream."""
+
+TAIL_SECONDS = 0.05
+"""How long the end of a stream's body may lag behind its last event before the connection is given up instead of reused."""
+
+CLOCK_SLACK = 0.05
+"""Part of a silence limit by which its timer may lag, so that a token does not cost a timer: 60 s may become 57 s."""
+
+FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
+    aiohttp.ClientConnectorDNSError: (Fault.UNREACHABLE, "the name was not resolved"),
+    aiohttp.ClientSSLError: (Fault.UNREACHABLE, "TLS failed"),
+    aiohttp.ConnectionTimeoutError: (Fault.UNREACHABLE, "connecting took too long"),
+    aiohttp.ServerDisconnectedError: (Fault.UNREACHABLE, "the connection was closed"),
+    aiohttp.InvalidURL: (Fault.UNREACHABLE, "the address is invalid"),
+    OSError: (Fault.UNREACHABLE, ""),
+    aiohttp.ClientPayloadError: (Fault.INTERRUPTED, ""),
+    HttpProcessingError: (Fault.MALFORMED, "not HTTP"),
+    aiohttp.ClientResponseError: (Fault.MALFORMED, "not HTTP"),
+    EventTooLarge: (Fault.TOO_LARGE, "an event without end"),
+    aiohttp.ClientError: (Fault.BROKEN, ""),
+}
+"""What aiohttp raises, as fault and words; the first match counts. A connection that an upstream closed while idle is
+UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
+
+
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open the one pool of connections; the number of calls is bounded by the gate, so the pool has no limit of its own."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=120, keepalive_timeout=30),
+        # A shared jar would carry one client's cookies into the calls of another.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
+        headers={"user-agent": "rawbot-2api", "content-type": "application/json", "accept-encoding": "identity"},
+    ) as session:
+        yield session
+
+
+class Upstream:
+    """One row, ready to be asked."""
+
+    def __init__(self, row: Row, session: aiohttp.ClientSession, settings: Settings) -> None:
+        self.row = row
+        self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
+        self.session = session
+        self.settings = settings
+        self.url = URL(row.base_url.rstrip("/") + row.dialect.PATH)
+        self.headers = row.headers_to_send()
+
+    @property
+    def state(self) -> State:
+        return self.breaker.state(asyncio.get_running_loop().time())
+
+    def prepare(self, request: ChatRequest) -> list[Call]:
+        """Put a request into the upstream's words, with the row's defaults where the client said nothing.
+
+        That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
+        """
+        if self.row.defaults:
+            request = replace(request, fields={**self.row.defaults, **request.fields})
+        outgoing = self.row.dialect.body(self.row.model, request)
+        times = request.fields["n"] if "n" in outgoing.dropped else 1
+        dropped = tuple(name for name in outgoing.dropped if name != "n")
+        streamed = outgoing.body.get("stream") is True
+        return [Call(self, request, orjson.dumps(outgoing.body), streamed, dropped)] * times
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one upstream, ready to be sent."""
+
+    upstream: Upstream
+    request: ChatRequest
+    payload: bytes
+    streamed: bool
+    dropped: tuple[str, ...]
+
+    async def run(self, emit: Emit) -> None:
+        """Ask, and emit what is said: any number of pieces, at most one Usage, exactly one Finish or Failure.
+
+        Raises nothing that the world can do; only a bug or a cancellation gets out.
+        """
+        breaker = self.upstream.breaker
+        loop = asyncio.get_running_loop()
+        if not breaker.allows(loop.time()):
+            emit([Failure(Fault.SKIPPED)])
+            return
+        try:
+            end = await _Attempts(self, emit).run()
+        except BaseException:
+            breaker.abandoned()
+            raise
+        if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
+            breaker.failed(loop.time())
+        else:
+            breaker.succeeded()
+        emit([end])
+
+
+class _Attempts:
+    """The attempts of one call under one deadline; what was said cannot be taken back, so only a silent one is repeated."""
+
+    def __init__(self, call: Call, emit: Emit) -> None:
+        self._call = call
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._limits = call.upstream.settings
+        self._deadline = self._loop.time() + self._limits.api_request_timeout
+        self._clock = asyncio.timeout_at(self._deadline)
+        self._spoken = False
+        self._size = 0
+
+    async def run(self) -> Finish | Failure:
+        try:
+            async with self._clock:
+                return await self._try_until_said()
+        except TimeoutError:
+            if self._spoken and self._loop.time() >= self._deadline:
+                return Finish("length")
+            return Failure(Fault.TIMEOUT)
+
+    async def _try_until_said(self) -> Finish | Failure:
+        attempt = 0
+        while True:
+            end = await self._try()
+            if isinstance(end, Finish) or self._spoken or attempt >= self._limits.retries:
+                return end
+            pause = _pause_before_retry(end, attempt)
+            if pause is None or self._loop.time() + pause >= self._deadline:
+                return end
+            self._clock.reschedule(self._deadline)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _try(self) -> Finish | Failure:
+        call = self._call
+        upstream = call.upstream
+        if call.streamed:
+            self._expect_within(self._limits.first_token_timeout)
+        answered = False
+        try:
+            async with upstream.session.post(
+                upstream.url, data=call.payload, headers=upstream.headers, allow_redirects=False
+            ) as response:
+                answered = True
+                return await self._read(response)
+        except tuple(FAULT_OF_EXCEPTION) as error:
+            fault, words = next(row for kind, row in FAULT_OF_EXCEPTION.items() if isinstance(error, kind))
+            return Failure(Fault.INTERRUPTED if answered and fault is Fault.UNREACHABLE else fault, message=words)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Finish | Failure:
+        dialect = self._call.upstream.row.dialect
+        if response.status != 200:
+            payload = _read_payload(await _read_at_most(response, MAX_ERROR_BYTES))
+            failure = dialect.failure(response.status, payload)
+            return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
+        if response.content_type == "text/html":
+            return Failure(Fault.MALFORMED, message="a web page instead of an answer")
+        if self._call.streamed and response.content_type != "application/json":
+            return await self._read_stream(response, dialect)
+        return await self._read_whole(response, dialect)
+
+    async def _read_whole(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
+        self._clock.reschedule(self._deadline)
+        limit = self._limits.max_answer_bytes
+        body = await _read_at_most(response, limit)
+        if len(body) > limit:
+            return Failure(Fault.TOO_LARGE)
+        try:
+            payload = read_json(body)
+        except ValueError:
+            return Failure(Fault.MALFORMED, message="an answer that is no JSON")
+        return await self._pass_on(dialect.answer(payload, self._call.request)) or Failure(Fault.MALFORMED)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
+        parser = EventParser()
+        reader = dialect.Reader(self._call.request)
+        async for data in response.content.iter_any():
+            deltas: list[Delta] = []
+            for event in parser.feed(data):
+                deltas += reader.read(event)
+            if deltas and (end := await self._pass_on(deltas)):
+                await _finish_body(response)
+                return end
+        deltas = [delta for event in parser.close() for delta in reader.read(event)]
+        return await self._pass_on(deltas + reader.close()) or Failure(Fault.INTERRUPTED)
+
+    async def _pass_on(self, deltas: list[Delta]) -> Finish | Failure | None:
+        """Emit pieces and usage; hold the end back and return it, for only the caller knows whether it is the last word."""
+        last = deltas[-1] if deltas else None
+        end = last if isinstance(last, Finish | Failure) else None
+        said = deltas[:-1] if end else deltas
+        if not said:
+            return end
+        self._size += sum(map(_size_of, said))
+        if self._size > self._limits.max_answer_bytes:
+            return Failure(Fault.TOO_LARGE)
+        self._spoken = True
+        if (room := self._emit(said)) is not None:
+            # Here the client is slow, not the upstream: its silence does not count.
+            self._clock.reschedule(None)
+            await room
+        self._expect_within(self._limits.idle_timeout)
+        return end
+
+    def _expect_within(self, seconds: float) -> None:
+        """Let the call time out unless something is said within so many seconds."""
+        when = min(self._deadline, self._loop.time() + seconds)
+        armed = self._clock.when()
+        if armed is None or abs(when - armed) > seconds * CLOCK_SLACK:
+            self._clock.reschedule(when)
+
+
+def _size_of(delta: Delta) -> int:
+    if isinstance(delta, Text | Reasoning):
+        return len(delta.text.encode("utf-8", "surrogatepass"))
+    return len(delta.arguments) if isinstance(delta, ToolCall) else 0
+
+
+def _pause_before_retry(failure: Failure, attempt: int) -> float | None:
+    """Return the seconds to wait before the call is repeated, or None where that makes no sense."""
+    if failure.fault not in PASSING:
+        return None
+    if failure.retry_after is not None:
+        return failure.retry_after if failure.retry_after <= LONGEST_RETRY_AFTER else None
+    return random.uniform(*RETRY_DELAY) * (1 << attempt)  # noqa: S311 - spreads calls, guards nothing
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read a body until it is over or longer than `limit` bytes; counts what comes out of a gzip, not what goes in."""
+    body = bytearray()
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+async def _finish_body(response: aiohttp.ClientResponse) -> None:
+    """Read past the last event to the end of the body: only then can aiohttp use the connection again."""
+    if response.content.at_eof():
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TAIL_SECONDS):
+            await response.content.readany()
+
+
+def _read_payload(body: bytes) -> Any:
+    try:
+        return read_json(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

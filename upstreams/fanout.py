@@ -1,0 +1,146 @@
+"""The only place that starts upstream tasks: the calls of a panel, side by side, bound to the frame that asked for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from upstreams.client import Call
+from upstreams.messages import Answer, Delta, Failure, Finish, Piece, Reasoning, Result, Text, ToolCall, Usage
+
+MAX_WAITING = 256
+"""Deltas that wait for the client before the upstreams are made to wait: some seconds of a fast panel, some 50 kB.
+More would only fill the memory for a client that does not read; less would stall quick upstreams at every hiccup."""
+
+SeatDelta: TypeAlias = tuple[int, Delta]
+"""A delta and the seat in the panel that it comes from."""
+
+
+class Seat:
+    """One call of the panel as seen from outside: when it spoke, what it used, how it ended."""
+
+    def __init__(self, call: Call, now: float) -> None:
+        self.call = call
+        self.result: Result | None = None
+        self._started = now
+        self._first_token: float | None = None
+        self._usage: Usage | None = None
+
+    def note(self, deltas: Sequence[Delta], now: float) -> None:
+        if self._first_token is None and isinstance(deltas[0], Text | Reasoning | ToolCall):
+            self._first_token = now - self._started
+        if (last := deltas[-1]).__class__ is Usage:
+            self._usage = last
+        elif isinstance(last, Finish | Failure):
+            self.result = Result(
+                provider=self.call.upstream.row.provider,
+                model=self.call.upstream.row.id,
+                end=last,
+                usage=self._usage,
+                first_token=self._first_token,
+                duration=now - self._started,
+                dropped=self.call.dropped,
+            )
+
+
+class Deltas:
+    """The mailbox between the calls and the one who answers the client: what is ready together is taken together."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.seats = [Seat(call, self._loop.time()) for call in calls]
+        self._waiting: list[SeatDelta] = []
+        self._taker: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def fill(self, number: int) -> None:
+        """Run the call of one seat into the mailbox."""
+        seat = self.seats[number]
+
+        def put(deltas: list[Delta]) -> Awaitable[None] | None:
+            seat.note(deltas, self._loop.time())
+            self._waiting += [(number, delta) for delta in deltas]
+            self._wake()
+            if len(self._waiting) < MAX_WAITING:
+                return None
+            self._room.clear()
+            return self._wait_for_room()
+
+        await seat.call.run(put)
+
+    @property
+    def empty(self) -> bool:
+        return not self._waiting
+
+    async def take(self, until: float | None) -> list[SeatDelta]:
+        """Return everything that waits, as soon as there is something; nothing when the loop's clock reaches `until`."""
+        if not self._waiting:
+            await self._wait(until)
+        taken, self._waiting = self._waiting, []
+        self._room.set()
+        return taken
+
+    async def _wait(self, until: float | None) -> None:
+        # A bare future and timer instead of asyncio.timeout: this runs once per token.
+        self._taker = self._loop.create_future()
+        alarm = None if until is None else self._loop.call_at(until, self._wake)
+        try:
+            await self._taker
+        finally:
+            self._taker = None
+            if alarm is not None:
+                alarm.cancel()
+
+    async def _wait_for_room(self) -> None:
+        await self._room.wait()
+
+    def _wake(self) -> None:
+        if self._taker is not None and not self._taker.done():
+            self._taker.set_result(None)
+
+
+@asynccontextmanager
+async def fan_out(calls: Sequence[Call]) -> AsyncIterator[Deltas]:
+    """Run the calls for as long as the body runs; leaving it, in whatever way, ends every one of them."""
+    deltas = Deltas(calls)
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(deltas.fill(number)) for number in range(len(calls))]
+        try:
+            yield deltas
+        finally:
+            for task in running:
+                task.cancel()
+
+
+async def collect(calls: Sequence[Call]) -> list[Answer]:
+    """Run the calls to their ends and return the whole answers, in the order of the calls."""
+    transcripts = [_Transcript(call) for call in calls]
+    async with asyncio.TaskGroup() as tasks:
+        for transcript in transcripts[1:]:
+            tasks.create_task(transcript.write())
+        # The first call needs no task of its own, and a single one none at all.
+        await transcripts[0].write()
+    return [transcript.answer() for transcript in transcripts]
+
+
+class _Transcript:
+    """Writes down what one call says."""
+
+    def __init__(self, call: Call) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seat = Seat(call, self._loop.time())
+        self._pieces: list[Piece] = []
+
+    async def write(self) -> None:
+        await self._seat.call.run(self._note)
+
+    def answer(self) -> Answer:
+        assert self._seat.result is not None, "a call ended without an end"
+        return Answer(tuple(self._pieces), self._seat.result)
+
+    def _note(self, deltas: list[Delta]) -> None:
+        self._seat.note(deltas, self._loop.time())
+        self._pieces += [delta for delta in deltas if isinstance(delta, Text | Reasoning | ToolCall)]

@@ -1,0 +1,224 @@
+"""Tools: their definitions and the choice among them, names and ids that a provider refuses, and the calls of an answer."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+from upstreams.fields import NotTaken
+from upstreams.messages import ChatRequest, Json, ToolCall
+from upstreams.shapes import as_arguments, as_list, as_object, as_text
+
+NO_PARAMETERS: Json = {"type": "object", "properties": {}}
+"""The schema of a tool that takes nothing; OpenAI lets clients leave it out, the others want it."""
+
+Names = Mapping[str, str]
+"""The client's word → the one that the provider gets; words that fit are not in it."""
+
+
+def functions_of(fields: Json) -> list[Json]:
+    """Return the functions among the tools: only OpenAI has others."""
+    return [function for tool in as_list(fields.get("tools")) if (function := as_object(as_object(tool).get("function")))]
+
+
+def define(*names: str) -> Callable[[Any], list[Json]]:
+    """Return a transform for `tools` that keeps these members of each function beside name, description and parameters."""
+    kept = ("name", "description", "parameters", *names)
+
+    def to_wire(tools: Any) -> list[Json]:
+        functions = [
+            {**function, "parameters": function.get("parameters") or NO_PARAMETERS}
+            for function in functions_of({"tools": tools})
+        ]
+        if not functions:
+            raise NotTaken
+        said = [{name: function[name] for name in kept if function.get(name) is not None} for function in functions]
+        return [{"type": "function", "function": function} for function in said]
+
+    return to_wire
+
+
+def find_dropped(fields: Json, *names: str) -> list[str]:
+    """Name what a provider does not take of the tools: other kinds than functions, and these members of functions."""
+    kinds = [
+        as_text(tool.get("type"))
+        for tool in map(as_object, as_list(fields.get("tools")))
+        if not as_object(tool.get("function"))
+    ]
+    members = [name for function in functions_of(fields) for name in names if function.get(name)]
+    return [f"tools.{name}" for name in dict.fromkeys([*kinds, *members])]
+
+
+def without_choice(fields: Json) -> dict[str, Any]:
+    """Say as much of `tool_choice` as possible by the list of tools itself: none, these, or this one alone.
+
+    What is left of it then is "required", or nothing.
+    """
+    fields = without_allowed(fields)
+    choice = fields.get("tool_choice")
+    if choice == "none":
+        return _without(fields, "tools", "tool_choice")
+    if choice == "auto":
+        return _without(fields, "tool_choice")
+    if name := as_text(as_object(as_object(choice).get("function")).get("name")):
+        return {**fields, "tools": _only({name}, fields), "tool_choice": "required"}
+    return fields
+
+
+def without_allowed(fields: Json) -> dict[str, Any]:
+    """Say a choice of `allowed_tools` by the list of tools itself; nothing is left to choose where there are no tools."""
+    choice = as_object(fields.get("tool_choice"))
+    if choice.get("type") == "allowed_tools":
+        allowed = as_object(choice.get("allowed_tools"))
+        names = {as_text(function.get("name")) for function in functions_of(allowed)}
+        fields = {**fields, "tools": _only(names, fields), "tool_choice": as_text(allowed.get("mode")) or "auto"}
+    return dict(fields) if functions_of(fields) else _without(fields, "tool_choice", "parallel_tool_calls")
+
+
+def rename_definitions(fields: Json, names: Names) -> Json:
+    """Define the tools under other names."""
+    if not names or "tools" not in fields:
+        return fields
+    return {**fields, "tools": [_rename_function(tool, names) for tool in map(as_object, as_list(fields["tools"]))]}
+
+
+def rename_calls(messages: tuple[Json, ...], names: Names, ids: Names) -> tuple[Json, ...]:
+    """Tell the history with other names of tools and other ids, the same in the calls and in their results."""
+    return tuple(_rename_in(message, names, ids) for message in messages) if names or ids else messages
+
+
+def substitute(words: Iterable[str], fits: re.Pattern[str], attempt: Callable[[str, int], str]) -> dict[str, str]:
+    """Give every word that does not fit another one that nobody else has; `attempt` proposes the nth."""
+    words = list(dict.fromkeys(words))
+    taken = {word for word in words if fits.fullmatch(word)}
+    substitutes: dict[str, str] = {}
+    for word in words:
+        if not fits.fullmatch(word):
+            proposals = (attempt(word, n) for n in itertools.count())
+            substitutes[word] = next(proposal for proposal in proposals if proposal not in taken)
+            taken.add(substitutes[word])
+    return substitutes
+
+
+def names_in(request: ChatRequest) -> list[str]:
+    """Return the names of all functions that the request defines or that its history has called."""
+    called = [as_object(call.get("function")) for message in request.messages for call in _calls_of(message)]
+    return [name for function in [*functions_of(request.fields), *called] if (name := as_text(function.get("name")))]
+
+
+def ids_in(request: ChatRequest) -> list[str]:
+    """Return the ids of all calls in the history and of all results."""
+    calls = [call.get("id") for message in request.messages for call in _calls_of(message)]
+    results = [message.get("tool_call_id") for message in request.messages]
+    return [id for id in map(as_text, [*calls, *results]) if id]
+
+
+@dataclass(slots=True)
+class _Call:
+    index: int
+    given_id: str
+    has_arguments: bool = False
+
+
+class Calls:
+    """The calls of one answer: numbers them from 0, opens each with an id and a name, and leaves none without arguments."""
+
+    def __init__(self, names: Names = MappingProxyType({})) -> None:
+        """`names` are those of tools that the provider got under another name, from its word to the client's."""
+        self._names = names
+        self._made: dict[int, list[_Call]] = {}
+        self._latest: dict[tuple[int, Any], _Call] = {}
+
+    def read(self, items: Any, choice: int, answer_id: Any = None) -> Iterator[ToolCall]:
+        """Read calls, or pieces of them; where an id is missing, one is made from that of the answer."""
+        for item in map(as_object, as_list(items)):
+            function = as_object(item.get("function"))
+            id, name = as_text(item.get("id")), as_text(function.get("name"))
+            call = self._find_begun(item, id, name, choice)
+            arguments = as_arguments(function.get("arguments"))
+            if call is None:
+                call = self._begin(item, id, choice)
+                id = id or _invent_id(answer_id, choice, call.index)
+                yield ToolCall(call.index, id, self._names.get(name, name), _begin_arguments(call, arguments), choice)
+            elif arguments := _begin_arguments(call, arguments):
+                yield ToolCall(call.index, arguments=arguments, choice=choice)
+
+    def close(self) -> list[ToolCall]:
+        """Give `{}` to the calls that have no arguments until now: clients parse them as JSON."""
+        bare = [(choice, call) for choice, calls in self._made.items() for call in calls if not call.has_arguments]
+        for _, call in bare:
+            call.has_arguments = True
+        return [ToolCall(call.index, arguments="{}", choice=choice) for choice, call in bare]
+
+    def made_in(self, choice: int) -> bool:
+        return choice in self._made
+
+    def _find_begun(self, item: Json, id: str, name: str, choice: int) -> _Call | None:
+        """Find the call that a piece goes on with.
+
+        Another id opens another call, for some servers give index 0 to all; without an index a name does too, and what has
+        neither goes on with the latest (Mistral leaves the index out, https://github.com/vercel/ai/pull/19181).
+        """
+        index = item.get("index")
+        call = self._latest.get((choice, index if isinstance(index, int) else None))
+        if call is None:
+            return None if id or name else self._latest.get((choice, None))
+        if id:
+            return call if id == call.given_id else None
+        return None if name and index is None else call
+
+    def _begin(self, item: Json, id: str, choice: int) -> _Call:
+        made = self._made.setdefault(choice, [])
+        call = _Call(len(made), id)
+        made.append(call)
+        index = item.get("index")
+        self._latest[choice, index if isinstance(index, int) else None] = call
+        self._latest[choice, None] = call
+        return call
+
+
+def _begin_arguments(call: _Call, arguments: str) -> str:
+    """Return a piece of arguments; "null" at their start is Cohere's word for none."""
+    if not call.has_arguments and arguments.strip() in ("", "null"):
+        return ""
+    call.has_arguments = True
+    return arguments
+
+
+def _invent_id(answer_id: Any, choice: int, index: int) -> str:
+    return "call_" + sha256(f"{answer_id} {choice} {index}".encode()).hexdigest()[:24]
+
+
+def _calls_of(message: Json) -> list[Json]:
+    return [as_object(call) for call in as_list(message.get("tool_calls"))]
+
+
+def _only(names: set[str], fields: Json) -> list[Json]:
+    return [{"type": "function", "function": function} for function in functions_of(fields) if function.get("name") in names]
+
+
+def _without(fields: Json, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _rename_in(message: Json, names: Names, ids: Names) -> Json:
+    renamed = dict(message)
+    if "tool_calls" in message:
+        calls = [_rename_function(call, names) for call in _calls_of(message)]
+        renamed["tool_calls"] = [{**call, "id": ids.get(id := as_text(call.get("id")), id)} for call in calls]
+    if id := as_text(message.get("tool_call_id")):
+        renamed["tool_call_id"] = ids.get(id, id)
+    if message.get("role") == "tool" and (name := as_text(message.get("name"))):
+        renamed["name"] = names.get(name, name)
+    return renamed
+
+
+def _rename_function(item: Json, names: Names) -> Json:
+    function = as_object(item.get("function"))
+    name = as_text(function.get("name"))
+    return {**item, "function": {**function, "name": names[name]}} if name in names else item
