@@ -121,7 +121,7 @@ def _complain_about(message: Any) -> str | None:
     if not isinstance(message, dict):
         return "must be an object"
     role = message.get("role")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         return f"must have a role: {', '.join(sorted(_ROLES))}"
     if role == "tool" and not isinstance(message.get("tool_call_id"), str):
         return "must have a `tool_call_id`"

@@ -92,7 +92,7 @@ class _Exchange:
     async def _read_rest(self) -> None:
         """Read a body that no handler wanted: hypercorn's connection hangs when one stays unread."""
         try:
-            async with asyncio.timeout(self._body_timeout):
+            async with asyncio.timeout_at(self._began + self._body_timeout):
                 while not self._body_read:
                     await self.receive()
         except TimeoutError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,17 +26,18 @@ class Exchange:
     method: str = "POST"
     path: str = "/v1/chat/completions"
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | list[bytes] = b""
+    chunks: Sequence[bytes] = (b"",)
     answered: list[Message] = field(default_factory=list)
     blocked: bool = False
+    waiting: bool = False
 
     def __post_init__(self) -> None:
-        chunks = self.body if isinstance(self.body, list) else [self.body]
         self._incoming: deque[Message] = deque(
-            {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
-            for number, chunk in enumerate(chunks)
+            {"type": "http.request", "body": chunk, "more_body": number < len(self.chunks) - 1}
+            for number, chunk in enumerate(self.chunks)
         )
         self._changed = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._reading = asyncio.Event()
         self._reading.set()
 
@@ -51,7 +52,7 @@ class Exchange:
             "raw_path": self.path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in self.headers.items()],
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),
             "state": dict(self.state),
@@ -65,7 +66,11 @@ class Exchange:
         if before_the_end:
             self._incoming.pop()
         self._incoming.append({"type": "http.disconnect"})
-        self._notify()
+        self._arrived.set()
+
+    def withhold_body(self) -> None:
+        """Let the body never arrive."""
+        self._incoming.clear()
 
     def stop_reading(self) -> None:
         """Let the client read no more: `send` blocks from now on."""
@@ -76,6 +81,10 @@ class Exchange:
         with within(DEADLINE):
             while not condition(self):
                 await self._changed.wait()
+
+    @property
+    def body_is_read(self) -> bool:
+        return not self._incoming
 
     @property
     def status(self) -> int | None:
@@ -116,7 +125,10 @@ class Exchange:
 
     async def _receive(self) -> Message:
         while not self._incoming:
-            await self._changed.wait()
+            self.waiting = True
+            self._notify()
+            await self._arrived.wait()
+        self.waiting = False
         return self._incoming.popleft()
 
     async def _send(self, message: Message) -> None:

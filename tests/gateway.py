@@ -34,10 +34,11 @@ class Gateway:
         self.providers = providers
 
     def exchange(self, body: Any = None, **options: Any) -> Exchange:
-        """Return a request that is not yet sent; a body that is no bytes goes as JSON."""
-        raw = body if isinstance(body, bytes | list) and not (body and isinstance(body[0], dict)) else orjson.dumps(body)
+        """Return a request that is not yet sent; a body that is no bytes goes as JSON, `chunks` go as they are."""
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        chunks = options.pop("chunks", [b"" if body is None else raw])
         headers = {"authorization": f"Bearer {KEY}", **options.pop("headers", {})}
-        return Exchange(self.app, self.state, headers=headers, body=b"" if body is None else raw, **options)
+        return Exchange(self.app, self.state, headers=headers, chunks=chunks, **options)
 
     async def ask(self, **fields: Any) -> Exchange:
         """Ask and wait for the whole answer."""

@@ -65,7 +65,7 @@ async def test_a_client_that_never_reads_is_given_up() -> None:
 async def test_leaving_while_the_body_is_sent_asks_nobody() -> None:
     """A client that goes away in the middle of its request costs no upstream call and gets no answer."""
     async with gateway(Turn()) as g:
-        exchange = g.exchange([b'{"messages": ', b""])
+        exchange = g.exchange(chunks=[b'{"messages": ', b""])
         exchange.leave(before_the_end=True)
         await exchange.run()
         assert not g.providers[0].received

@@ -1,0 +1,61 @@
+"""The service as it is deployed: `python app.py` in a process of its own, on a port of its choice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.clock import within
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 60.0
+"""Real seconds; loading the local model takes one or two of them."""
+
+
+class Service:
+    """A running service."""
+
+    def __init__(self, url: str, process: asyncio.subprocess.Process) -> None:
+        self.url = url
+        self.process = process
+        self.lines: list[str] = []
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+
+@asynccontextmanager
+async def served(folder: Path, **variables: str) -> AsyncIterator[Service]:
+    """Run the service in `folder` with nothing but these variables; it is stopped as a platform stops it."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", "HOST": "127.0.0.1", "PORT": "0"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "app.py"),
+        cwd=folder,
+        env={**environment, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    service = Service("", process)
+    try:
+        with within(START_SECONDS):
+            async for line in process.stdout:
+                service.lines.append(line.decode().rstrip())
+                if service.lines[-1].startswith("listening on "):
+                    break
+        assert service.lines, "the service printed nothing"
+        assert service.lines[-1].startswith("listening on "), service.lines
+        service.url = service.lines[-1].removeprefix("listening on ")
+        yield service
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        service.lines += (await process.stdout.read()).decode().splitlines()
+        await process.wait()
+    assert process.returncode == 0, service.lines
