@@ -11,8 +11,11 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import sleep
 
 from starlette.types import ASGIApp
 
@@ -41,8 +44,8 @@ def run(build: Build, settings: Settings) -> int:
 
     With several workers `build` is called in each of them.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(message)s")
-    # A signal that comes before there is a handler waits for it; afterwards, it must not kill a process on its way out.
+    logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stdout)
+    # For good, and in all threads: one thread waits for the signals, and none of them kills a process that starts or ends.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
     def serve(listener: Listener, parent: int | None = None) -> int:
@@ -64,7 +67,9 @@ def run(build: Build, settings: Settings) -> int:
 
 
 async def _serve(build: Build, settings: Settings, listener: Listener, parent: int | None) -> int:
-    signalled = _watch_signals(settings.drain_seconds + HARD_STOP, parent)
+    signalled = _watch_signals(settings.drain_seconds + HARD_STOP)
+    if parent is not None:
+        _watch_parent(parent)
     gate, context = Gate(settings.max_in_flight), Context()
     worker = Worker(build(settings, gate), configuration(settings), listener, context, connect_with())
     await worker.start()
@@ -76,31 +81,36 @@ async def _serve(build: Build, settings: Settings, listener: Listener, parent: i
     gate.stop()
     await _at_most(STOP_GRACE, gate.wait_until_idle())
     await worker.stop()
-    # The loop gives the signals back when it closes.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     return 0
 
 
-def _watch_signals(seconds: float, parent: int | None) -> asyncio.Event:
-    """Return the event that the first signal sets, or the end of `parent`; the process ends `seconds` later, come what may."""
+def _watch_signals(seconds: float) -> asyncio.Event:
+    """Return the event that the first signal sets; `seconds` after it the process ends, come what may.
+
+    A thread waits for the signals, and not the event loop: so a loop that is stuck cannot hold the process.
+    """
     loop, signalled = asyncio.get_running_loop(), asyncio.Event()
-    # Not `loop.call_later`: a thread also ends a process whose event loop is stuck.
-    deadline = threading.Timer(seconds, os._exit, (0,))
-    deadline.daemon = True
 
-    def stop() -> None:
-        if parent is not None:
-            loop.remove_reader(parent)
-        if not signalled.is_set():
-            signalled.set()
-            deadline.start()
+    def watch() -> None:
+        signal.sigwait(STOP_SIGNALS)
+        with suppress(RuntimeError):  # The loop is closed already: the process is on its way out.
+            loop.call_soon_threadsafe(signalled.set)
+        sleep(seconds)
+        os._exit(0)
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
-    if parent is not None:
-        loop.add_reader(parent, stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    threading.Thread(target=watch, name="signals", daemon=True).start()
     return signalled
+
+
+def _watch_parent(parent: int) -> None:
+    """Take the end of `parent`, a pipe that only the parent process holds open, for a signal."""
+    loop = asyncio.get_running_loop()
+
+    def died() -> None:
+        loop.remove_reader(parent)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(parent, died)
 
 
 async def _at_most(seconds: float, done: Awaitable[None]) -> None:

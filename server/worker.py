@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from hypercorn.asyncio.lifespan import Lifespan
@@ -59,7 +60,8 @@ class Worker:
         except LifespanTimeoutError as error:
             raise StartError(str(error)) from None
         if self._lifespan.failure is not None:
-            await asyncio.wait({self._application}, timeout=LIFESPAN_GRACE)
+            with suppress(LifespanFailureError, TimeoutError):
+                await asyncio.wait_for(self._application, LIFESPAN_GRACE)
             raise StartError(f"the application does not start: {self._lifespan.failure}")
         self._server = await asyncio.start_server(
             self._accept,

@@ -132,12 +132,10 @@ async def test_an_error_in_the_middle_of_a_stream_is_raised(tmp_path: Path) -> N
     """A single model that breaks off after its first words makes the client raise, not end quietly."""
     async with service(tmp_path, IDLE_TIMEOUT="0.2") as (running, a, _), client(running.url, http2=False) as api:
         a.play(SILENCE)
-        stream = await api.chat.completions.create(model="a", messages=MESSAGES, stream=True)
-        said = []
+        said: list[str] = []
         with pytest.raises(openai.APIError, match="timed out"):
-            async for chunk in stream:
-                said.append(chunk.choices[0].delta.content)
-    assert "".join(text or "" for text in said) == "Good morning"
+            await _listen(await api.chat.completions.create(model="a", messages=MESSAGES, stream=True), said)
+    assert "".join(said) == "Good morning"
 
 
 def request(stream: bool) -> bytes:
@@ -173,14 +171,14 @@ async def test_leaving_over_http2_ends_the_upstream_calls(tmp_path: Path, stream
         a.play(SILENCE)
         b.play(SILENCE)
         async with http2(running.port) as user:
-            doomed = user.request("/v1/chat/completions", method="POST", headers=headers, body=request(stream))
+            doomed = user.request(b"/v1/chat/completions", method=b"POST", headers=headers, body=request(stream))
             await asyncio.gather(a.wait_for_calls(1), b.wait_for_calls(1))
             if how == "reset":
                 user.reset()
             if how == "cancel":
                 user.cancel(doomed)
                 await asyncio.gather(a.wait_until_quiet(), b.wait_until_quiet())
-                other = await user.finish(user.request("/healthz"))
+                other = await user.finish(user.request(b"/healthz"))
                 assert other.status == 200
         await asyncio.gather(a.wait_until_quiet(), b.wait_until_quiet())
         assert (a.closed_early, b.closed_early) == (1, 1)
@@ -212,8 +210,7 @@ async def test_what_still_runs_when_the_drain_is_over_is_ended_in_the_stream(tmp
         stream = await api.chat.completions.create(model="a", messages=MESSAGES, stream=True)
         running.process.terminate()
         with pytest.raises(openai.APIError, match="restarting"):
-            async for _chunk in stream:
-                pass
+            await _listen(stream, [])
 
 
 async def test_memory_is_bounded_when_a_client_does_not_read(tmp_path: Path) -> None:
@@ -228,6 +225,11 @@ async def test_memory_is_bounded_when_a_client_does_not_read(tmp_path: Path) -> 
             before = _memory(running)
             await a.wait_until_quiet()
             assert _memory(running) - before < 32 * 2**20
+
+
+async def _listen(stream: openai.AsyncStream[openai.types.chat.ChatCompletionChunk], said: list[str]) -> None:
+    async for chunk in stream:
+        said += [choice.delta.content or "" for choice in chunk.choices]
 
 
 async def _until_text(

@@ -18,11 +18,11 @@ from upstreams.fields import Field, Fields, NotTaken, clamp
 from upstreams.messages import ChatRequest, Delta, Failure, Fault, Json, Outgoing
 from upstreams.shapes import as_object, as_text
 
-MAX_ANSWERS = 16
+_MAX_ANSWERS = 16
 
 
 def _count(n: Any) -> Any:
-    if n > MAX_ANSWERS:
+    if n > _MAX_ANSWERS:
         raise NotTaken
     return n
 
@@ -55,7 +55,7 @@ FINISH: FinishTable = {
 
 PATH = "/chat/completions"
 
-TURNS: Turns = {
+_TURNS: Turns = {
     "system": Turn("system"),
     "developer": Turn("system"),
     "user": Turn("user"),
@@ -77,7 +77,7 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     streamed = request.stream and not tools.functions_of(wanted)
     refused = {"n"} if streamed or wanted.get("temperature") == 0 else ()
     members, dropped = fields.to_wire(FIELDS, wanted, refused)
-    dropped += tools.find_dropped(request.fields, "strict") + conversation.find_dropped(request.messages, TURNS)
+    dropped += tools.find_dropped(request.fields, "strict") + conversation.find_dropped(request.messages, _TURNS)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if streamed else asked, tuple(dropped))
 
@@ -100,7 +100,7 @@ def failure(status: int, payload: Any) -> Failure:
 
 def _messages(request: ChatRequest) -> list[Message]:
     """One system turn leads, then user and assistant alternate."""
-    said = conversation.to_wire(request.messages, TURNS)
+    said = conversation.to_wire(request.messages, _TURNS)
     schema = as_object(as_object(request.fields.get("response_format")).get("json_schema")).get("schema")
     if schema:
         said.append({"role": "system", "content": _instruction(schema)})

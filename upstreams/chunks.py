@@ -10,7 +10,7 @@ import orjson
 
 from upstreams.faults import FAULT_OF_CODE, FaultTable, clean, read_failure
 from upstreams.messages import Delta, Failure, Fault, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
-from upstreams.shapes import Halves, as_count, as_list, as_object, as_text, mend, read_halves
+from upstreams.shapes import Halves, as_count, as_list, as_object, as_text, mend_text, read_halves
 from upstreams.sse import DONE, Event
 from upstreams.tools import Calls
 
@@ -19,6 +19,9 @@ FinishTable: TypeAlias = Mapping[str, FinishReason | Fault]
 
 MAX_CHOICES = 128
 """OpenAI allows as many; an index beyond is nonsense, and must not become a list of that length."""
+
+
+_CUT_OFF = Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason")
 
 
 def read_completion(payload: Any, table: FinishTable, codes: FaultTable = FAULT_OF_CODE) -> list[Delta]:
@@ -51,32 +54,39 @@ class PayloadReader:
         try:
             payload = orjson.loads(event.data)
         except orjson.JSONDecodeError:
-            return self._read_unusual(event.data)
+            return self._join(self._read_unusual(event.data))
         deltas = self._read_payload(payload)
         return self._join(deltas) if self._halves.kept else deltas
 
     def close(self) -> list[Delta]:
         """Tell what the end of the connection means: a good end only where a finish reason came before it."""
-        return [] if self._ended else self._join(self._end())
+        return [] if self._ended else self._join(self._end(_CUT_OFF))
 
     def _read_payload(self, payload: Any) -> list[Delta]:
         raise NotImplementedError
 
-    def _end(self) -> list[Delta]:
-        raise NotImplementedError
+    def _read_done(self) -> list[Delta]:
+        return self._end(_CUT_OFF)
+
+    def _end(self, failure: Failure) -> list[Delta]:
+        """Return how the answer ended; with this failure where it was not over."""
+        return self._fail(failure)
 
     def _fail(self, failure: Failure) -> list[Delta]:
         self._ended = True
         return [failure]
 
     def _read_unusual(self, data: bytes) -> list[Delta]:
-        """Read what orjson refused: the mark of the end, half a character, or nonsense."""
+        """Read what orjson refused: the mark of the end, a sign of life, half a character, or nonsense."""
         if data == DONE:
-            return self.close()
+            return self._read_done()
+        if not data.strip():
+            return []
         try:
-            return self._join(self._read_payload(read_halves(data)))
+            payload = read_halves(data)
         except ValueError:
-            return self._join(self._fail(Failure(Fault.MALFORMED, message="an event that is no JSON")))
+            return self._end(Failure(Fault.MALFORMED, message="an event that is no JSON"))
+        return self._read_payload(payload)
 
     def _join(self, deltas: list[Delta]) -> list[Delta]:
         """Put halves of characters together; those that are alone at the end become U+FFFD."""
@@ -99,6 +109,7 @@ class ChunkReader(PayloadReader):
         self._codes = codes
         self._reasons: dict[int, str] = {}
         self._usage: Any = None
+        self._begun = False
         self._calls = Calls()
 
     def _read_payload(self, payload: Any) -> list[Delta]:
@@ -108,15 +119,22 @@ class ChunkReader(PayloadReader):
             self._usage = usage
         deltas: list[Delta] = []
         for position, choice in enumerate(map(as_object, as_list(payload.get("choices")))):
+            self._begun = True
             index = _index(choice, position)
             deltas += read_pieces(as_object(choice.get("delta")), index, self._calls, choice.get("logprobs"), payload.get("id"))
             if reason := choice.get("finish_reason"):
                 self._reasons[index] = as_text(reason)
         return deltas
 
-    def _end(self) -> list[Delta]:
+    def _read_done(self) -> list[Delta]:
+        """Some servers give no finish reason and end well all the same."""
+        if self._begun:
+            self._reasons.setdefault(0, "stop")
+        return self._end(_CUT_OFF)
+
+    def _end(self, failure: Failure) -> list[Delta]:
         if not self._reasons:
-            return self._fail(Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason"))
+            return self._fail(failure)
         self._ended = True
         return read_end(self._reasons, read_usage(self._usage), self._calls, self._table)
 
@@ -132,6 +150,8 @@ def read_pieces(message: Json, choice: int, calls: Calls, logprobs: Any = None, 
     if refusal := as_text(message.get("refusal")):
         pieces.append(Text(refusal, choice))
     pieces += calls.read(message.get("tool_calls"), choice, answer_id)
+    if function := message.get("function_call"):
+        pieces += calls.read([{"function": function}], choice, answer_id)
     return pieces
 
 
@@ -182,7 +202,7 @@ def read_usage(usage: Any) -> Usage | None:
 
 def read_error(payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure | None:
     """Return the failure that an answer with status 200 may still be: an error object where an answer should stand."""
-    if not isinstance(payload, dict) or not payload:
+    if not isinstance(payload, dict):
         return Failure(Fault.MALFORMED, message="an answer that is no JSON object")
     if not payload.get("error") and payload.get("object") not in ("error", "Error"):
         return None
@@ -207,9 +227,11 @@ def _say(piece: Piece, text: str) -> Piece:
 
 
 def _mend(piece: Piece, halves: Halves) -> Piece:
+    """Return a piece with whole characters; its logprobs, with the same halves in them, are lost."""
     if isinstance(piece, ToolCall):
         arguments = halves.join(_place(piece), piece.arguments)
-        return replace(piece, id=mend(piece.id), name=mend(piece.name), arguments=arguments)
-    if isinstance(piece, Text) and piece.logprobs:
-        piece = replace(piece, logprobs=mend(piece.logprobs))
-    return replace(piece, text=halves.join(_place(piece), piece.text))
+        return replace(
+            piece, id=mend_text(piece.id or "") or None, name=mend_text(piece.name or "") or None, arguments=arguments
+        )
+    text = halves.join(_place(piece), piece.text)
+    return replace(piece, text=text, logprobs=None) if isinstance(piece, Text) else replace(piece, text=text)

@@ -17,13 +17,13 @@ from upstreams.messages import ChatRequest, Delta, Failure, Fault, Json, Outgoin
 from upstreams.shapes import as_count, as_list, as_object, as_text
 from upstreams.tools import Calls
 
-NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
+_NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
 """Models older than command-r7b-12-2024, from which on `tool_choice` exists: https://docs.cohere.com/docs/tool-use-overview."""
 
-REASONING = frozenset({"command-a-plus-05-2026", "command-a-reasoning-08-2025"})
+_REASONING = frozenset({"command-a-plus-05-2026", "command-a-reasoning-08-2025"})
 """Models that know `thinking`: https://docs.cohere.com/docs/reasoning."""
 
-PENALTIES = ("frequency_penalty", "presence_penalty")
+_PENALTIES = ("frequency_penalty", "presence_penalty")
 
 
 def _response_format(value: Any) -> Json:
@@ -74,7 +74,7 @@ FINISH: FinishTable = {
 
 PATH = "/v2/chat"
 
-TURNS: Turns = {
+_TURNS: Turns = {
     "system": Turn("system", TEXT),
     "developer": Turn("system", TEXT),
     "user": Turn("user", {**TEXT, **IMAGE}),
@@ -82,10 +82,10 @@ TURNS: Turns = {
     "tool": Turn("tool", members={"tool_call_id": as_text}),
 }
 
-SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
+_SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
 """Events with a piece of the answer in them; all others, among them citations and those unknown, say nothing to a client."""
 
-FAULTS = {"TOO_MANY_TOKENS": Fault.CONTEXT_LENGTH}
+_FAULTS = {"TOO_MANY_TOKENS": Fault.CONTEXT_LENGTH}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -100,14 +100,14 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     members, dropped = fields.to_wire(FIELDS, tools.rename_definitions(wanted, names), _refused(model, wanted))
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
     dropped += tools.find_dropped(request.fields, *([] if strict else ["strict"]))
-    dropped += conversation.find_dropped(request.messages, TURNS)
-    said = conversation.to_wire(tools.rename_calls(request.messages, names, {}), TURNS)
+    dropped += conversation.find_dropped(request.messages, _TURNS)
+    said = conversation.to_wire(tools.rename_calls(request.messages, names, {}), _TURNS)
     asked = {"model": model, "messages": conversation.lead_with_system(said), **members, **strict}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    if failure := read_error(payload, FAULTS):
+    if failure := read_error(payload, _FAULTS):
         return [failure]
     reason = as_text(payload.get("finish_reason"))
     message = as_object(payload.get("message"))
@@ -126,7 +126,7 @@ class Reader(PayloadReader):
 
     def _read_payload(self, payload: Any) -> list[Delta]:
         kind = as_text(as_object(payload).get("type"))
-        if kind in SPEAKING:
+        if kind in _SPEAKING:
             message = as_object(as_object(payload.get("delta")).get("message"))
             return _read_pieces(message, self._calls, payload.get("index"), self._id, payload.get("logprobs"))
         if kind == "message-start":
@@ -145,35 +145,33 @@ class Reader(PayloadReader):
         return read_end(reasons, _read_usage(delta.get("usage")), self._calls, FINISH, as_text(delta.get("error")))
 
     def _read_error(self, kind: str, payload: Any) -> Failure | None:
-        """An event without a type has the shape of an error answer; one with an unknown type may come to exist."""
-        return read_error(payload, FAULTS) or (None if kind else read_failure(None, payload, FAULTS))
-
-    def _end(self) -> list[Delta]:
-        return self._fail(Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason"))
+        """Read an event without a type as an error answer, which has words; one with an unknown type may come to exist."""
+        failure = read_error(payload, _FAULTS)
+        return failure or (read_failure(None, payload, _FAULTS) if not kind and read_message(payload) else None)
 
 
 def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, FAULTS)
+    return read_failure(status, payload, _FAULTS)
 
 
-def _refused(model: str, fields: Json) -> set[str]:
+def _refused(model: str, wanted: Json) -> set[str]:
     """Return what Cohere takes, but not from this model or not beside the rest of this request."""
     refused = set()
-    if model in NO_TOOL_CHOICE:
+    if model in _NO_TOOL_CHOICE:
         refused.add("tool_choice")
-    if model not in REASONING:
+    if model not in _REASONING:
         refused.add("reasoning_effort")
-    if tools.functions_of(fields):
+    if tools.functions_of(wanted):
         refused.add("response_format")  # https://docs.cohere.com/docs/structured-outputs
-    smaller = min(PENALTIES, key=lambda name: fields.get(name, 0))
-    if fields.get(smaller, 0) > 0:
+    smaller = min(_PENALTIES, key=lambda name: wanted.get(name, 0))
+    if wanted.get(smaller, 0) > 0:
         refused.add(smaller)  # some models refuse to have both: https://docs.cohere.com/reference/errors
     return refused
 
 
-def _all_strict(fields: Json) -> bool:
+def _all_strict(wanted: Json) -> bool:
     """Tell whether `strict_tools` is wanted and possible: every tool has to require a parameter."""
-    functions = tools.functions_of(fields)
+    functions = tools.functions_of(wanted)
     required = [as_list(as_object(function.get("parameters")).get("required")) for function in functions]
     return bool(functions) and all(required) and all(function.get("strict") for function in functions)
 
@@ -226,5 +224,5 @@ def _read_logprobs(items: Any) -> Json:
 
 
 def _read_logprob(item: Json) -> Json:
-    values = [value for value in as_list(item.get("logprobs")) if isinstance(value, float | int)]
+    values = [value for value in as_list(item.get("logprobs")) if isinstance(value, float)]
     return {"token": as_text(item.get("text")), "logprob": sum(values), "bytes": None, "top_logprobs": []}

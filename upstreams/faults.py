@@ -58,7 +58,7 @@ _SECRET = re.compile(
     \b(?:bearer|basic)\s+\S+                 # an authorization header
     | \b(?:api[-_]?key|access[-_]?token|secret|password)["']?\s*[=:]\s*\S+
     | \b(?:sk|pk|gsk|rk|xai|key)[-_][\w*.-]{6,}  # keys that say what they are
-    | (?<=provided:)\s*\S+                   # "Incorrect API key provided: …", masked or not
+    | (?<=provided:\s)\S+ | (?<=provided:)\S+  # "Incorrect API key provided: …", masked or not
     | \b(?=\w*\d)(?=\w*[a-z])[\w-]{24,}      # any long run of letters and digits
     | \b[a-z]{32,}                           # or of letters alone
     """
@@ -81,7 +81,7 @@ def read_failure(status: int | None, payload: Any, codes: FaultTable = FAULT_OF_
     """
     said = [codes[code] for code in read_codes(payload) if code in codes]
     fault = said[0] if said else FAULT_OF_STATUS.get(status, Fault.BROKEN)
-    return Failure(fault, status, clean(read_message(payload)) or _phrase(status))
+    return Failure(fault, status, clean(read_message(payload)) or _PHRASES.get(status, ""))
 
 
 def read_codes(payload: Any) -> list[str]:
@@ -108,12 +108,11 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
     `now` is the time of day as a Unix timestamp, for the form of the header that is a date.
     """
-    milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        seconds = float(value or 0) if milliseconds is None else float(milliseconds) / 1000
-    except ValueError:
-        seconds = _read_date(value or "", now)
-    return None
+    milliseconds, value = _read_number(headers.get("retry-after-ms")), headers.get("retry-after")
+    seconds = milliseconds / 1000 if milliseconds is not None else _read_number(value)
+    if seconds is None:
+        seconds = _read_date(value, now)
+    return None if seconds is None else min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
 def clean(text: str) -> str:
@@ -132,12 +131,15 @@ def _read_detail(item: Any, depth: int) -> str:
     return f"{place}: {words}" if place and words else words
 
 
-def _phrase(status: int | None) -> str:
-    return _PHRASES.get(status, "")
+def _read_number(value: str | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
 
 
 def _read_date(value: str | None, now: float) -> float | None:
     try:
-        return None if value is None else max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        return None if value is None else parsedate_to_datetime(value).timestamp() - now
     except (ValueError, TypeError, OverflowError):
         return None

@@ -47,7 +47,7 @@ def _tool_choice(value: Any) -> Any:
     return {"type": "function", "function": {"name": name}}
 
 
-EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
+_EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
 """Only two degrees have an effect: https://docs.mistral.ai/capabilities/reasoning/."""
 
 FIELDS: Fields = {
@@ -64,7 +64,7 @@ FIELDS: Fields = {
     "tools": Field("tools", tools.define("strict"), "functions, with parameters"),
     "tool_choice": Field("tool_choice", _tool_choice),
     "parallel_tool_calls": Field("parallel_tool_calls"),
-    "reasoning_effort": Field("reasoning_effort", fields.translate(EFFORT), "none or high"),
+    "reasoning_effort": Field("reasoning_effort", fields.translate(_EFFORT), "none or high"),
     "prediction": Field("prediction", _prediction),
     "metadata": Field("metadata"),
     "prompt_cache_key": Field("prompt_cache_key"),
@@ -83,7 +83,7 @@ FINISH: FinishTable = {
 
 PATH = "/chat/completions"
 
-TURNS: Turns = {
+_TURNS: Turns = {
     "system": Turn("system", TEXT),
     "developer": Turn("system", TEXT),
     "user": Turn("user", {**TEXT, **IMAGE}),
@@ -94,7 +94,7 @@ TURNS: Turns = {
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-FAULTS = {"1500": Fault.MODEL_NOT_FOUND, "3051": Fault.CONTEXT_LENGTH, "3505": Fault.UNAVAILABLE}
+_FAULTS = {"1500": Fault.MODEL_NOT_FOUND, "3051": Fault.CONTEXT_LENGTH, "3505": Fault.UNAVAILABLE}
 """Mistral's codes where they say more than the status: unknown model, prompt too large, no capacity for this model.
 
 Quoted in https://github.com/tmc/langchaingo/issues/1233 and in logs of the SDK; all three come with status 400 or 429.
@@ -108,22 +108,21 @@ def headers(token: str | None) -> dict[str, str]:
 def body(model: str, request: ChatRequest) -> Outgoing:
     wanted = tools.without_allowed(request.fields)
     members, dropped = fields.to_wire(FIELDS, wanted)
-    dropped += tools.find_dropped(request.fields) + conversation.find_dropped(request.messages, TURNS)
+    dropped += tools.find_dropped(request.fields) + conversation.find_dropped(request.messages, _TURNS)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    deltas = read_completion(payload, FINISH, FAULTS)
-    prefix = _prefix(request)
-    return _Echo(prefix).strip(deltas) if prefix else deltas
+    deltas = read_completion(payload, FINISH, _FAULTS)
+    echo = _echo_of(request)
+    return echo.strip(deltas) if echo else deltas
 
 
 class Reader(ChunkReader):
     def __init__(self, request: ChatRequest) -> None:
-        super().__init__(FINISH, FAULTS)
-        prefix = _prefix(request)
-        self._echo = _Echo(prefix) if prefix else None
+        super().__init__(FINISH, _FAULTS)
+        self._echo = _echo_of(request)
 
     def read(self, event: Event) -> list[Delta]:
         deltas = super().read(event)
@@ -135,35 +134,35 @@ class Reader(ChunkReader):
 
 
 def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, FAULTS)
+    return read_failure(status, payload, _FAULTS)
 
 
 def _messages(request: ChatRequest) -> list[Message]:
     """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
-    said = conversation.to_wire(tools.rename_calls(request.messages, {}, ids), TURNS)
+    said = conversation.to_wire(tools.rename_calls(request.messages, {}, ids), _TURNS)
     ordered = said[:1]
     for before, message in pairwise(said):
         if (before["role"], message["role"]) == ("tool", "user"):
             ordered.append({"role": "assistant", "content": "OK."})
         ordered.append(message)
-    if _prefix(request):
-        ordered[-1] = {**ordered[-1], "prefix": True}
-    return ordered
+    return [*ordered[:-1], {**ordered[-1], "prefix": True}] if _is_prefix(ordered) else ordered
 
 
 def _shorten(id: str, attempt: int) -> str:
     """Make nine letters and digits of an id, the same in every request of a conversation."""
-    number = int.from_bytes(sha256(f"{attempt} {id}".encode()).digest()[:8])
+    number = int.from_bytes(sha256(f"{attempt} {id}".encode("utf-8", "surrogatepass")).digest()[:8])
     return "".join(_ALPHABET[number // 62**place % 62] for place in range(9))
 
 
-def _prefix(request: ChatRequest) -> str:
-    """Return the beginning of the answer, where the client has written it: a last message of the assistant."""
-    last = request.messages[-1] if request.messages else {}
-    if last.get("role") != "assistant" or last.get("tool_calls"):
-        return ""
-    return conversation.read_text(last.get("content"))
+def _is_prefix(said: list[Message]) -> bool:
+    """Tell whether the client wrote the beginning of the answer itself: the assistant has the last word."""
+    return bool(said) and said[-1]["role"] == "assistant" and "tool_calls" not in said[-1]
+
+
+def _echo_of(request: ChatRequest) -> _Echo | None:
+    said = conversation.to_wire(request.messages, _TURNS)
+    return _Echo(conversation.read_text(said[-1]["content"])) if _is_prefix(said) else None
 
 
 class _Echo:

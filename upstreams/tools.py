@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from upstreams.fields import NotTaken
 from upstreams.messages import ChatRequest, Json, ToolCall
@@ -17,7 +17,7 @@ from upstreams.shapes import as_arguments, as_list, as_object, as_text
 NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 """The schema of a tool that takes nothing; OpenAI lets clients leave it out, the others want it."""
 
-Names = Mapping[str, str]
+Names: TypeAlias = Mapping[str, str]
 """The client's word → the one that the provider gets; words that fit are not in it."""
 
 
@@ -66,7 +66,7 @@ def without_choice(fields: Json) -> dict[str, Any]:
     if choice == "auto":
         return _without(fields, "tool_choice")
     if name := as_text(as_object(as_object(choice).get("function")).get("name")):
-        return {**fields, "tools": _only({name}, fields), "tool_choice": "required"}
+        return _narrow(fields, {name}, "required")
     return fields
 
 
@@ -76,7 +76,7 @@ def without_allowed(fields: Json) -> dict[str, Any]:
     if choice.get("type") == "allowed_tools":
         allowed = as_object(choice.get("allowed_tools"))
         names = {as_text(function.get("name")) for function in functions_of(allowed)}
-        fields = {**fields, "tools": _only(names, fields), "tool_choice": as_text(allowed.get("mode")) or "auto"}
+        fields = _narrow(fields, names, as_text(allowed.get("mode")) or "auto")
     return dict(fields) if functions_of(fields) else _without(fields, "tool_choice", "parallel_tool_calls")
 
 
@@ -168,9 +168,11 @@ class Calls:
         call = self._latest.get((choice, index if isinstance(index, int) else None))
         if call is None:
             return None if id or name else self._latest.get((choice, None))
-        if id:
-            return call if id == call.given_id else None
-        return None if name and index is None else call
+        if id and id == call.given_id:
+            return call
+        if index is None:
+            return None if id or name else call
+        return None if id and call.given_id else call
 
     def _begin(self, item: Json, id: str, choice: int) -> _Call:
         made = self._made.setdefault(choice, [])
@@ -191,15 +193,22 @@ def _begin_arguments(call: _Call, arguments: str) -> str:
 
 
 def _invent_id(answer_id: Any, choice: int, index: int) -> str:
-    return "call_" + sha256(f"{answer_id} {choice} {index}".encode()).hexdigest()[:24]
+    seed = f"{as_text(answer_id)} {choice} {index}".encode("utf-8", "surrogatepass")
+    return "call_" + sha256(seed).hexdigest()[:24]
 
 
 def _calls_of(message: Json) -> list[Json]:
     return [as_object(call) for call in as_list(message.get("tool_calls"))]
 
 
-def _only(names: set[str], fields: Json) -> list[Json]:
-    return [{"type": "function", "function": function} for function in functions_of(fields) if function.get("name") in names]
+def _narrow(fields: Json, names: set[str], choice: str) -> dict[str, Any]:
+    """Leave only these functions to choose from; where none of them exists, there is nothing to choose."""
+    left = [
+        {"type": "function", "function": function}
+        for function in functions_of(fields)
+        if as_text(function.get("name")) in names
+    ]
+    return {**fields, "tools": left, "tool_choice": choice} if left else _without(fields, "tools", "tool_choice")
 
 
 def _without(fields: Json, *names: str) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""The README tells the truth: its settings are those of the code, its examples run, its house is the house."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from settings import Settings
+from tests.process import ROOT, served
+from tests.providers import openai_wire
+from tests.providers.loopback import Loopback, Turn
+from upstreams.roster import PROVIDERS
+
+README = (ROOT / "README.md").read_text()
+TEXT = "--- [Here (a)] ---\nRed\n--- [There (b)] ---\nGreen"
+
+
+def table_of_settings() -> dict[str, tuple[str, str]]:
+    """Return variable → default and meaning, as the README has them."""
+    part = README.partition("## Settings")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| (.*?) ?\| (.*?) \|$", part, re.MULTILINE)
+    return {name: (default.strip("` "), meaning) for name, default, meaning in rows}
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    """Every setting stands in the README with its default and meaning, and nothing else does."""
+    expected = {
+        item.name.upper(): (shown(item.name, item.default), item.metadata["meaning"])
+        for item in fields(Settings)
+        if item.metadata
+    }
+    for provider in PROVIDERS:
+        expected[f"{provider.prefix}_TOKEN"] = ("", f"switches {provider.name} on")
+        expected[f"{provider.prefix}_BASE_URL"] = (provider.base_url, f"where {provider.name} is")
+        expected[f"{provider.prefix}_MODEL"] = (provider.model, f"the model that is asked of {provider.name}, and its id here")
+    written = table_of_settings()
+    assert written.pop("API_MASTER_KEY")
+    assert written == expected
+
+
+def shown(name: str, default: object) -> str:
+    if name == "section_grace_ms" and isinstance(default, float):
+        return f"{default * 1000:g}"
+    return f"{default:g}" if isinstance(default, float) else "" if default in (None, ()) else str(default)
+
+
+def test_the_readme_draws_every_module() -> None:
+    """Each file of the routes and of the dialects has its place in the drawing of the house."""
+    for path in (ROOT / "routes").glob("[a-z]*.py"):
+        if path.stem not in ("responses", "service", "chunks"):
+            assert re.search(rf"\b{path.stem}\b", README), path.stem
+
+
+def example(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found[1]
+
+
+async def run(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
+async def test_the_examples_run(tmp_path: Path) -> None:
+    """The curl and the Python of the README print the streamed sections of a panel."""
+    async with Loopback(openai_wire, Turn(text=("Red",))) as a, Loopback(openai_wire, Turn(text=("Green",))) as b:
+        rows = [
+            f'[[upstream]]\nprovider = "{name}"\nmodel = "{id}"\nbase_url = "{at.url}"\ntoken = "T"\n'
+            for name, id, at in (("Here", "a", a), ("There", "b", b))
+        ]
+        (tmp_path / "upstreams.toml").write_text("".join(rows))
+        async with served(tmp_path, T="test-token", API_MASTER_KEY="1") as running:
+            curl = await run(
+                "sh", "-c", example("sh").replace("http://127.0.0.1:8000", running.url).replace("curl", "curl -sS")
+            )
+            python = await run(sys.executable, "-c", example("python").replace("http://127.0.0.1:8000", running.url))
+    assert curl.endswith("data: [DONE]\n\n")
+    assert python == TEXT
