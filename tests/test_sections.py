@@ -87,6 +87,7 @@ def test_arrival_lets_the_first_who_speaks_go_first() -> None:
 def test_whatever_the_interleaving_each_text_arrives_whole_and_once_in_its_own_section(data: st.DataObject) -> None:
     """For any panel, order, timing and failures: every delta is said once, in its seat's order, one seat at a time."""
     seats = data.draw(st.integers(1, 5))
+    ends: st.SearchStrategy[Delta] = st.sampled_from([STOP, BROKEN])
     scripts: list[list[Delta]] = []
     for seat in range(seats):
         pieces: list[Delta] = [Text(f"{seat}.{piece}") for piece in range(data.draw(st.integers(0, 4)))]
