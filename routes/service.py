@@ -9,6 +9,7 @@ from starlette.types import Scope
 from routes.auth import Keys
 from routes.gate import Gate
 from settings import Settings
+from upstreams.breaker import State
 from upstreams.roster import Roster
 
 
@@ -27,7 +28,7 @@ class Service:
             return False, "draining"
         if not self.roster.upstreams:
             return False, "no upstream is configured"
-        if all(upstream.state.value == "open" for upstream in self.roster.upstreams):
+        if all(upstream.state is State.OPEN for upstream in self.roster.upstreams):
             return False, "every upstream is failing"
         return True, "ready"
 

@@ -65,7 +65,7 @@ class _Generator:
         self._ready: list[bytes] = [self._layout.open()]
 
     async def run(self) -> list[Result]:
-        while not self._ended():
+        while not self._deltas.ended:
             taken = await self._deltas.take(self._next_event())
             self._write(taken)
             if not self.started and not self._may_start():
@@ -91,9 +91,6 @@ class _Generator:
     def _may_start(self) -> bool:
         """Hold the status line until someone has spoken, but not for ever: proxies give up on a silent server."""
         return self._spoken or self._loop.time() >= self._hold_until
-
-    def _ended(self) -> bool:
-        return all(seat.result is not None for seat in self._deltas.seats) and self._deltas.empty
 
     async def _flush(self) -> None:
         """Send everything that is ready in one message; break a long silence."""

@@ -213,6 +213,20 @@ async def test_what_still_runs_when_the_drain_is_over_is_ended_in_the_stream(tmp
             await _listen(stream, [])
 
 
+async def test_no_secret_reaches_the_output_at_any_level(tmp_path: Path) -> None:
+    """At the most talkative log level, with failures that echo the token: no key, token, prompt or answer is printed."""
+    async with service(tmp_path, LOG_LEVEL="debug", RETRIES="0") as (running, a, _), client(running.url, http2=False) as api:
+        a.play(status(401, "Incorrect API key provided: test-token"))
+        asked = [{"role": "user", "content": "private-question"}]
+        answer = await api.chat.completions.create(model="a,b", messages=asked)
+        assert "test-token" not in answer.model_dump_json()
+        with pytest.raises(openai.AuthenticationError):
+            await api.with_options(api_key="wrong-master-key").models.list()
+    assert any("upstreams=a:credentials,b:ok" in line for line in running.lines)
+    for secret in (KEY, "test-token", "private-question", "Bonjour", "wrong-master-key"):
+        assert not [line for line in running.lines if secret in line]
+
+
 async def test_memory_is_bounded_when_a_client_does_not_read(tmp_path: Path) -> None:
     """An endless answer to a client that stops reading is held back at the upstream, not buffered in the service."""
     async with service(tmp_path, MAX_ANSWER_BYTES=str(2**40), SEND_TIMEOUT="1") as (running, a, _):

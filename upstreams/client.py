@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -25,8 +25,8 @@ from upstreams.rows import Row
 from upstreams.shapes import read_json
 from upstreams.sse import EventParser, EventTooLarge
 
-Emit: TypeAlias = Callable[[list[Delta]], Awaitable[None] | None]
-"""Takes what a call says; returns something to wait for when there is no room for more."""
+Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
+"""Takes what a call says; returns an event to wait for before the next when there is no room for more."""
 
 MAX_ERROR_BYTES = 64 * 1024
 """How much of an error answer is read, in bytes: its first line says it all, and some are whole web pages."""
@@ -242,7 +242,7 @@ class _Attempts:
         if (room := self._emit(said)) is not None:
             # Here the client is slow, not the upstream: its silence does not count.
             self._clock.reschedule(None)
-            await room
+            await room.wait()
         self._expect_within(self._limits.idle_timeout)
         return end
 

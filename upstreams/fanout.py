@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -51,6 +51,7 @@ class Deltas:
     def __init__(self, calls: Sequence[Call]) -> None:
         self._loop = asyncio.get_running_loop()
         self.seats = [Seat(call, self._loop.time()) for call in calls]
+        self._open = len(calls)
         self._waiting: list[SeatDelta] = []
         self._taker: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
@@ -60,20 +61,22 @@ class Deltas:
         """Run the call of one seat into the mailbox."""
         seat = self.seats[number]
 
-        def put(deltas: list[Delta]) -> Awaitable[None] | None:
+        def put(deltas: list[Delta]) -> asyncio.Event | None:
             seat.note(deltas, self._loop.time())
+            self._open -= seat.result is not None
             self._waiting += [(number, delta) for delta in deltas]
             self._wake()
             if len(self._waiting) < MAX_WAITING:
                 return None
             self._room.clear()
-            return self._wait_for_room()
+            return self._room
 
         await seat.call.run(put)
 
     @property
-    def empty(self) -> bool:
-        return not self._waiting
+    def ended(self) -> bool:
+        """Whether every call has ended and all that they said has been taken."""
+        return not self._open and not self._waiting
 
     async def take(self, until: float | None) -> list[SeatDelta]:
         """Return everything that waits, as soon as there is something; nothing when the loop's clock reaches `until`."""
@@ -93,9 +96,6 @@ class Deltas:
             self._taker = None
             if alarm is not None:
                 alarm.cancel()
-
-    async def _wait_for_room(self) -> None:
-        await self._room.wait()
 
     def _wake(self) -> None:
         if self._taker is not None and not self._taker.done():
