@@ -164,6 +164,12 @@ class Settings:
         host = self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")
         return host, 8000 if self.port is None else self.port
 
+    @property
+    def panel_defaults(self) -> dict[str, Any]:
+        """What a panel is asked with where neither the client nor a row says anything."""
+        defaults = {"temperature": self.panel_temperature, "max_tokens": self.panel_max_tokens}
+        return {name: value for name, value in defaults.items() if value is not None}
+
 
 def read_settings(variables: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `variables`, by default from the process's environment and, beneath it, a `.env` file.

@@ -14,7 +14,7 @@ from routes.chunks import Chunks
 from routes.edge import note_for_log
 from routes.errors import SERVER_ERROR, ApiError, all_failed, not_found, unavailable
 from routes.gate import GateClosed
-from routes.inbound import Inbound, check_panel, read_request, with_defaults
+from routes.inbound import Inbound, check_panel, read_request
 from routes.layouts import ChoicesLayout, Layout, SectionsLayout
 from routes.outbound import sections_choices, single_choices, to_completion
 from routes.presence import ClientLeft, Departure, Presence
@@ -100,12 +100,13 @@ class _Plan:
             raise not_found(str(error)) from None
         if not panel:
             raise unavailable("No upstream is configured.")
-        request = inbound.request
-        self.in_sections = len(panel) > 1 and inbound.layout == "sections"
-        if len(panel) > 1:
+        # The shape follows from what was asked for, not from how many upstreams happen to be switched on.
+        single = [upstream.row.id for upstream in panel] == [inbound.model]
+        self.in_sections = not single and inbound.layout == "sections"
+        if not single:
             check_panel(inbound, service.roster.models[1:])
-            request = with_defaults(request, settings.panel_temperature, settings.panel_max_tokens)
-        self.calls: list[Call] = [call for upstream in panel for call in upstream.prepare(request)]
+        defaults = {} if single else settings.panel_defaults
+        self.calls: list[Call] = [call for upstream in panel for call in upstream.prepare(inbound.request, defaults)]
 
     def streaming(self) -> Streaming:
         chunks = Chunks(self.id, self.created, self._inbound.model, include_usage=self._inbound.include_usage)

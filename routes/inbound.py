@@ -53,16 +53,6 @@ def read_request(body: bytes) -> Inbound:
     )
 
 
-def with_defaults(request: ChatRequest, temperature: float | None, max_tokens: int | None) -> ChatRequest:
-    """Return the request with a panel's defaults where the client said nothing."""
-    fields = dict(request.fields)
-    if temperature is not None:
-        fields.setdefault("temperature", temperature)
-    if max_tokens is not None and "max_completion_tokens" not in fields:
-        fields.setdefault("max_tokens", max_tokens)
-    return ChatRequest(messages=request.messages, fields=fields, stream=request.stream)
-
-
 def check_panel(inbound: Inbound, models: list[str]) -> None:
     """Raise ApiError 400 for what a panel cannot tell: in one text, or with one choice per model."""
     fields = inbound.request.fields

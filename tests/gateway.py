@@ -57,25 +57,28 @@ class Gateway:
                 yield exchange
 
 
-def rows_file(urls: Mapping[str, str]) -> str:
-    """Return a file of rows, one per model id, that speak OpenAI's dialect."""
+def rows_file(urls: Mapping[str, str], more: Mapping[str, str] | None = None) -> str:
+    """Return a file of rows, one per model id, that speak OpenAI's dialect; `more` is a line for the row of an id."""
     return "\n".join(
         f'[[upstream]]\nprovider = "Provider {name.upper()}"\nmodel = "{name}"\nbase_url = "{url}"\ntoken = "ROW_TOKEN"\n'
+        + (more or {}).get(name, "")
         for name, url in urls.items()
     )
 
 
-def settings_for(urls: Mapping[str, str], folder: str, **variables: str) -> Settings:
-    """Return settings whose panel is one row per model id."""
+def settings_for(rows: str, folder: str, **variables: str) -> Settings:
+    """Return settings whose panel is a file of rows."""
     path = Path(folder) / "upstreams.toml"
-    path.write_text(rows_file(urls))
+    path.write_text(rows)
     return read_settings(
         {"API_MASTER_KEY": KEY, "ROW_TOKEN": "test-token", "UPSTREAMS_FILE": str(path), "LOCAL_MODEL": "off", **variables}
     )
 
 
 @asynccontextmanager
-async def gateway(*played: Turn | Fault | str, **variables: str) -> AsyncIterator[Gateway]:
+async def gateway(
+    *played: Turn | Fault | str, more: Mapping[str, str] | None = None, **variables: str
+) -> AsyncIterator[Gateway]:
     """Run the product over upstreams called a, b, c, …: a provider that plays a turn or a fault, or any other address."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -89,7 +92,7 @@ async def gateway(*played: Turn | Fault | str, **variables: str) -> AsyncIterato
             provider.play(what)
             providers.append(provider)
             urls[name] = provider.url
-        settings = settings_for(urls, folder, **variables)
+        settings = settings_for(rows_file(urls, more), folder, **variables)
         gate = Gate(settings.max_in_flight)
         app = create_app(settings, gate)
         state = await stack.enter_async_context(app.router.lifespan_context(app))

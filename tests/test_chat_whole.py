@@ -126,6 +126,24 @@ async def test_a_panel_gets_defaults_and_a_single_model_none() -> None:
     assert not {"temperature", "max_tokens"} & single.keys()
 
 
+async def test_a_rows_defaults_go_before_the_panels() -> None:
+    """The client's word comes first, then the row's, then the panel's; max_tokens has two names."""
+    more = {"b": "defaults = { temperature = 1.1, max_completion_tokens = 7 }"}
+    async with gateway(A, B, more=more) as g:
+        await g.ask()
+        await g.ask(temperature=0.1, max_tokens=5)
+        first, second = (received.body for received in g.providers[1].received)
+    assert (first["temperature"], first["max_completion_tokens"], "max_tokens" in first) == (1.1, 7, False)
+    assert (second["temperature"], second["max_tokens"], "max_completion_tokens" in second) == (0.1, 5, False)
+
+
+async def test_a_panel_of_one_is_still_a_panel() -> None:
+    """The omnibus answers in sections however many upstreams are switched on, so its shape never depends on that."""
+    async with gateway(A) as g:
+        answer = (await g.ask()).json
+    assert answer["choices"][0]["message"]["content"] == "--- [Provider A (a)] ---\nGood morning"
+
+
 async def test_panel_defaults_may_be_empty() -> None:
     """Empty settings leave both to the provider."""
     async with gateway(A, B, PANEL_TEMPERATURE="", PANEL_MAX_TOKENS="") as g:

@@ -20,7 +20,7 @@ from settings import Settings
 from upstreams.breaker import Breaker, State
 from upstreams.dialect import Dialect
 from upstreams.faults import read_retry_after
-from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Json, Reasoning, Text, ToolCall
 from upstreams.rows import Row
 from upstreams.shapes import read_json
 from upstreams.sse import EventParser, EventTooLarge
@@ -66,6 +66,15 @@ FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
 UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
 
 
+_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+def with_defaults(fields: Json, defaults: Json) -> Json:
+    """Return the parameters with defaults for those that are absent, also under OpenAI's other name for the same thing."""
+    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in fields}
+    return {**absent, **fields}
+
+
 @asynccontextmanager
 async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the one pool of connections; the number of calls is bounded by the gate, so the pool has no limit of its own."""
@@ -94,15 +103,15 @@ class Upstream:
     def state(self) -> State:
         return self.breaker.state(asyncio.get_running_loop().time())
 
-    def prepare(self, request: ChatRequest) -> list[Call]:
-        """Put a request into the upstream's words, with the row's defaults where the client said nothing.
+    def prepare(self, request: ChatRequest, defaults: Json) -> list[Call]:
+        """Put a request into the upstream's words: what the client said, else the row's defaults, else `defaults`.
 
         That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
         """
-        if self.row.defaults:
-            request = replace(request, fields={**self.row.defaults, **request.fields})
+        fields = with_defaults(with_defaults(request.fields, self.row.defaults), defaults)
+        request = replace(request, fields=fields)
         outgoing = self.row.dialect.body(self.row.model, request)
-        times = request.fields["n"] if "n" in outgoing.dropped else 1
+        times = fields["n"] if "n" in outgoing.dropped else 1
         dropped = tuple(name for name in outgoing.dropped if name != "n")
         streamed = outgoing.body.get("stream") is True
         return [Call(self, request, orjson.dumps(outgoing.body), streamed, dropped)] * times

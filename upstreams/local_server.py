@@ -6,6 +6,7 @@ once it serves, and ends when its standard input does: that happens however its 
 
 from __future__ import annotations
 
+import os
 import sys
 
 CONTEXT_TOKENS = 8192
@@ -13,6 +14,9 @@ CONTEXT_TOKENS = 8192
 
 SLOTS = 4
 """Answers at once: the three rows of the panel, and one more."""
+
+MOST_THREADS = 4
+"""A model this small gains nothing from more."""
 
 
 def main(model: str) -> None:
@@ -25,6 +29,9 @@ def main(model: str) -> None:
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = SLOTS
     parameters.kv_unified = True
+    # One core stays free: llama.cpp's threads wait for each other by spinning, and crawl where they must share.
+    parameters.cpuparams.n_threads = max(1, min(MOST_THREADS, (os.cpu_count() or 1) - 1))
+    parameters.cpuparams_batch.n_threads = parameters.cpuparams.n_threads
     server = xllamacpp.Server(parameters)
     sys.stdout.write(server.listening_address + "\n")
     sys.stdout.flush()
