@@ -16,10 +16,10 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = [
     {"settings", "upstreams.messages", "upstreams.sse"},
-    {"upstreams.shapes", "upstreams.fields"},
+    {"upstreams.shapes", "upstreams.fields", "upstreams.breaker", "upstreams.retry"},
     {"upstreams.faults", "upstreams.conversation", "upstreams.tools"},
     {"upstreams.chunks", "upstreams.dialect"},
-    {"upstreams.openai", "upstreams.cohere", "upstreams.mistral", "upstreams.ai21", "upstreams.rows", "upstreams.breaker"},
+    {"upstreams.openai", "upstreams.cohere", "upstreams.mistral", "upstreams.ai21", "upstreams.rows"},
     {"upstreams.client", "upstreams.local_server"},
     {"upstreams.fanout", "upstreams.roster", "upstreams.local"},
     {"routes.errors", "routes.gate", "routes.sections", "routes.chunks"},

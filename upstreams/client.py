@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from upstreams.breaker import Breaker, State
 from upstreams.dialect import Dialect
 from upstreams.faults import read_retry_after
 from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Json, Reasoning, Text, ToolCall
+from upstreams.retry import CLIENTS_OWN, pause_before_retry
 from upstreams.rows import Row
 from upstreams.shapes import read_json
 from upstreams.sse import EventParser, EventTooLarge
@@ -30,18 +30,6 @@ Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
 
 MAX_ERROR_BYTES = 64 * 1024
 """How much of an error answer is read, in bytes: its first line says it all, and some are whole web pages."""
-
-LONGEST_RETRY_AFTER = 5.0
-"""Seconds for which a call waits because the upstream asked so; the others of the panel are speaking meanwhile."""
-
-RETRY_DELAY = (0.1, 0.4)
-"""Seconds between which the pause before the first repetition lies at random; it doubles with each further one."""
-
-PASSING = frozenset({Fault.UNREACHABLE, Fault.RATE_LIMITED, Fault.UNAVAILABLE, Fault.BROKEN})
-"""Faults after which the same call may well succeed."""
-
-CLIENTS_OWN = frozenset({Fault.BAD_REQUEST, Fault.CONTEXT_LENGTH, Fault.TOO_LARGE})
-"""Faults that say nothing against the upstream."""
 
 TAIL_SECONDS = 0.05
 """How long the end of a stream's body may lag behind its last event before the connection is given up instead of reused."""
@@ -177,7 +165,7 @@ class _Attempts:
             end = await self._try()
             if isinstance(end, Finish) or self._spoken or attempt >= self._limits.retries:
                 return end
-            pause = _pause_before_retry(end, attempt)
+            pause = pause_before_retry(end, attempt)
             if pause is None or self._loop.time() + pause >= self._deadline:
                 return end
             self._clock.reschedule(self._deadline)
@@ -267,15 +255,6 @@ def _size_of(delta: Delta) -> int:
     if isinstance(delta, Text | Reasoning):
         return len(delta.text.encode("utf-8", "surrogatepass"))
     return len(delta.arguments) if isinstance(delta, ToolCall) else 0
-
-
-def _pause_before_retry(failure: Failure, attempt: int) -> float | None:
-    """Return the seconds to wait before the call is repeated, or None where that makes no sense."""
-    if failure.fault not in PASSING:
-        return None
-    if failure.retry_after is not None:
-        return failure.retry_after if failure.retry_after <= LONGEST_RETRY_AFTER else None
-    return random.uniform(*RETRY_DELAY) * (1 << attempt)  # noqa: S311 - spreads calls, guards nothing
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
