@@ -54,7 +54,8 @@ LINES: dict[Fault, str] = {
 }
 """Every fault, and the line that its section ends with."""
 
-LIMITS = {"RETRIES": "0", "MAX_ANSWER_BYTES": str(2**18)}
+LIMIT = str(2**18)
+"""Bytes: an endless answer ends sooner than with the default."""
 
 SLOW = {faults.HANG_BEFORE_HEADERS, faults.HANG_BEFORE_FIRST_TOKEN, faults.SILENCE}
 
@@ -82,7 +83,7 @@ async def test_a_fault_costs_one_line_and_harms_nobody(fault: Fault, stream: boo
     """The neighbours' sections are whole, the failed one ends in a line without address, key or exception; one log line."""
     caplog.set_level("INFO", logger="rawbot.access")
     before = asyncio.all_tasks()
-    async with gateway(FINE, fault, FINE, **LIMITS) as g, asked(g, fault, stream=stream) as exchange:
+    async with gateway(FINE, fault, FINE, RETRIES="0", MAX_ANSWER_BYTES=LIMIT) as g, asked(g, fault, stream=stream) as exchange:
         pass
     assert exchange.status == 200
     text = exchange.text() if stream else exchange.json["choices"][0]["message"]["content"]
@@ -121,7 +122,7 @@ async def test_tls_that_fails_costs_one_line() -> None:
 @pytest.mark.parametrize("fault", LINES, ids=lambda fault: fault.name)
 async def test_a_fault_alone_is_an_error_answer(fault: Fault) -> None:
     """When it is the only upstream, the client gets a status of its own and the envelope, never a 500."""
-    async with gateway(fault, **LIMITS) as g, g.asking(model="a") as exchange:
+    async with gateway(fault, RETRIES="0", MAX_ANSWER_BYTES=LIMIT) as g, g.asking(model="a") as exchange:
         await g.providers[0].wait_for_calls(1)
         if fault in SLOW:
             advance(120)

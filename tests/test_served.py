@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
@@ -217,7 +218,7 @@ async def test_no_secret_reaches_the_output_at_any_level(tmp_path: Path) -> None
     """At the most talkative log level, with failures that echo the token: no key, token, prompt or answer is printed."""
     async with service(tmp_path, LOG_LEVEL="debug", RETRIES="0") as (running, a, _), client(running.url, http2=False) as api:
         a.play(status(401, "Incorrect API key provided: test-token"))
-        asked = [{"role": "user", "content": "private-question"}]
+        asked: Any = [{"role": "user", "content": "private-question"}]
         answer = await api.chat.completions.create(model="a,b", messages=asked)
         assert "test-token" not in answer.model_dump_json()
         with pytest.raises(openai.AuthenticationError):

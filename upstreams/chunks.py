@@ -1,7 +1,8 @@
-"""Answers in OpenAI's shape, whole and streamed, as deltas; the dialects that speak it differ only in their tables."""
+"""Answers as deltas: what all streams share, and OpenAI's shape, whole and streamed; its dialects differ in tables."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -41,7 +42,7 @@ def read_completion(payload: Any, table: FinishTable, codes: FaultTable = FAULT_
     return deltas + read_end(reasons, read_usage(payload.get("usage")), calls, table)
 
 
-class PayloadReader:
+class PayloadReader(ABC):
     """What all streamed answers share: JSON in events, `[DONE]`, characters cut in two, and silence after the end."""
 
     def __init__(self) -> None:
@@ -62,8 +63,10 @@ class PayloadReader:
         """Tell what the end of the connection means: a good end only where a finish reason came before it."""
         return [] if self._ended else self._join(self._end(_CUT_OFF))
 
+    @abstractmethod
     def _read_payload(self, payload: Any) -> list[Delta]:
-        raise NotImplementedError
+        """Return what the JSON of one event says; it may be of any shape, and hold half characters."""
+        ...
 
     def _read_done(self) -> list[Delta]:
         return self._end(_CUT_OFF)
@@ -229,9 +232,7 @@ def _say(piece: Piece, text: str) -> Piece:
 def _mend(piece: Piece, halves: Halves) -> Piece:
     """Return a piece with whole characters; its logprobs, with the same halves in them, are lost."""
     if isinstance(piece, ToolCall):
-        arguments = halves.join(_place(piece), piece.arguments)
-        return replace(
-            piece, id=mend_text(piece.id or "") or None, name=mend_text(piece.name or "") or None, arguments=arguments
-        )
+        id, name = piece.id and mend_text(piece.id), piece.name and mend_text(piece.name)
+        return replace(piece, id=id, name=name, arguments=halves.join(_place(piece), piece.arguments))
     text = halves.join(_place(piece), piece.text)
     return replace(piece, text=text, logprobs=None) if isinstance(piece, Text) else replace(piece, text=text)

@@ -84,7 +84,8 @@ class Upstream:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
         self.session = session
         self.settings = settings
-        self.url = URL(row.base_url.rstrip("/") + row.dialect.PATH)
+        base = URL(row.base_url)
+        self.url = base.with_path(base.path.rstrip("/") + row.dialect.PATH, keep_query=True)
         self.headers = row.headers_to_send()
 
     @property

@@ -18,10 +18,10 @@ from upstreams.shapes import as_count, as_list, as_object, as_text
 from upstreams.tools import Calls
 
 _NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
-"""Models older than command-r7b-12-2024, from which on `tool_choice` exists: https://docs.cohere.com/docs/tool-use-overview."""
+"""Models older than command-r7b-12-2024, with which `tool_choice` came: https://docs.cohere.com/reference/chat."""
 
 _REASONING = frozenset({"command-a-plus-05-2026", "command-a-reasoning-08-2025"})
-"""Models that know `thinking`: https://docs.cohere.com/docs/reasoning."""
+"""Models that know `thinking`, of Cohere's list of August 2026; the others refuse what they do not know."""
 
 _PENALTIES = ("frequency_penalty", "presence_penalty")
 
@@ -165,7 +165,7 @@ def _refused(model: str, wanted: Json) -> set[str]:
         refused.add("response_format")  # https://docs.cohere.com/docs/structured-outputs
     smaller = min(_PENALTIES, key=lambda name: wanted.get(name, 0))
     if wanted.get(smaller, 0) > 0:
-        refused.add(smaller)  # some models refuse to have both: https://docs.cohere.com/reference/errors
+        refused.add(smaller)  # some models refuse to have both: https://docs.cohere.com/v2/reference/errors
     return refused
 
 

@@ -15,8 +15,8 @@ Message: TypeAlias = dict[str, Any]
 Part: TypeAlias = Callable[[Json], Any]
 """Turns a part of a message's content into the provider's; what is empty is left out."""
 
-PARAGRAPH = "\n"
-"""What stands between parts that become one string, as vLLM joins them: nobody means "Hello" and "World" to be one word."""
+SEPARATOR = "\n"
+"""What stands between parts that become one string: nobody who sends "Hello" and "World" apart means them to be one word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def find_dropped(messages: tuple[Json, ...], turns: Turns) -> list[str]:
 def read_text(content: Any) -> str:
     """Read all text in a message's content, or in one part of it."""
     if isinstance(content, list):
-        return PARAGRAPH.join(filter(None, map(read_text, map(as_object, content))))
+        return SEPARATOR.join(filter(None, map(read_text, map(as_object, content))))
     if isinstance(content, dict):
         return as_text(content.get("text")) or as_text(content.get("refusal"))
     return as_text(content)
@@ -136,7 +136,7 @@ def _dropped_of(message: Json, turns: Turns) -> Iterator[str]:
 
 def _join(first: Message, second: Message) -> Message:
     joined = {**first, **second}
-    for name, between in (("content", PARAGRAPH), ("tool_calls", [])):
+    for name, between in (("content", SEPARATOR), ("tool_calls", [])):
         if name in first and name in second:
             joined[name] = first[name] + between + second[name]
     return joined

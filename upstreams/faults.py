@@ -38,7 +38,6 @@ FAULT_OF_CODE: FaultTable = {
     "context_length_exceeded": Fault.CONTEXT_LENGTH,
     "exceed_context_size_error": Fault.CONTEXT_LENGTH,
     "model_not_found": Fault.MODEL_NOT_FOUND,
-    "insufficient_quota": Fault.RATE_LIMITED,
     "rate_limit_exceeded": Fault.RATE_LIMITED,
 }
 """The words of OpenAI and, the second, of llama.cpp."""
@@ -117,10 +116,10 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def clean(text: str) -> str:
     """Strip keys and addresses from foreign words, and put them on one line of bounded length."""
-    if len(text) > MAX_READ:
-        text = text[:MAX_READ].rsplit(None, 1)[0]
-    text = " ".join(_ADDRESS.sub("…", mend_text(text)).split())
-    text = _SECRET.sub("…", text)
+    words = mend_text(text[:MAX_READ]).split()
+    # The last word of what was cut may be the first half of a key.
+    text = " ".join(words[:-1] if len(text) > MAX_READ else words)
+    text = _SECRET.sub("…", _ADDRESS.sub("…", text))
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 

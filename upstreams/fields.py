@@ -68,11 +68,6 @@ def translate(words: Mapping[str, Any]) -> Callable[[Any], Any]:
     return to_wire
 
 
-def only(*values: str) -> Callable[[Any], Any]:
-    """Return a transform for a parameter of which just these values exist at the provider."""
-    return translate({value: value for value in values})
-
-
 def one_or_more(value: Any) -> list[Any]:
     """Turn what may be one value or a list of them into the list; an empty one says nothing."""
     values = value if isinstance(value, list) else [value]

@@ -48,7 +48,7 @@ def _tool_choice(value: Any) -> Any:
 
 
 _EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
-"""Only two degrees have an effect: https://docs.mistral.ai/capabilities/reasoning/."""
+"""Two degrees have an effect, say the docs of August 2026, and one of the two published specifications knows no others."""
 
 FIELDS: Fields = {
     "temperature": Field("temperature", clamp(0, 1.5), "0–1.5"),
