@@ -12,6 +12,7 @@ from settings import Settings
 from tests.process import ROOT, served
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
+from upstreams.fields import Field
 from upstreams.roster import PROVIDERS
 
 README = (ROOT / "README.md").read_text()
@@ -45,6 +46,25 @@ def shown(name: str, default: object) -> str:
     if name == "section_grace_ms" and isinstance(default, float):
         return f"{default * 1000:g}"
     return f"{default:g}" if isinstance(default, float) else "" if default in (None, ()) else str(default)
+
+
+def test_the_table_of_parameters_is_that_of_the_dialects() -> None:
+    """What each provider takes stands in the README as its field table has it: name, where another, and range."""
+    part = README.partition("### What each provider takes")[2].partition("\n## ")[0]
+    written = {cells[0]: cells[1:] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", part, re.MULTILINE)}
+    assert written == table_of_fields()
+
+
+def table_of_fields() -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for provider in PROVIDERS for name in provider.dialect.FIELDS)
+    return {name: tuple(taken(provider.dialect.FIELDS.get(name), name) for provider in PROVIDERS) for name in names}
+
+
+def taken(field: Field | None, name: str) -> str:
+    if field is None:
+        return "–"
+    renamed = f"`{field.name}`" if field.name != name else ""
+    return ": ".join(filter(None, [renamed, field.note])) or "yes"
 
 
 def test_the_readme_draws_every_module() -> None:
