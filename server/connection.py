@@ -43,7 +43,7 @@ class Speaker(Protocol):
         """Note that the client left or is being left: every exchange is over."""
 
     def expire(self) -> None:
-        """Say what is to be said before a connection is closed because its time is up."""
+        """Say what is to be said, and close, because the time for the next request is up."""
 
     def drain(self) -> None:
         """See `Open.drain`."""
@@ -147,14 +147,16 @@ class Connection:
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
-        if not self._ending:
+        if self._ending:
+            self.close()
+        else:
             self._speaker.expire()
-        self.close()
 
     def linger(self) -> None:
         """Say no more, and read on for a while before closing, so that no reset overtakes what was said."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
-            self._writer.write_eof()
+            with suppress(OSError):  # The peer has left already.
+                self._writer.write_eof()
         self._ending = True
         self.expect(LINGER)
 
@@ -181,5 +183,7 @@ class Connection:
 
     def terminate(self) -> None:
         """See `Open.terminate`."""
-        if not self._ending:
+        if self._ending:
+            self.close()
+        else:
             self._speaker.terminate()

@@ -23,24 +23,12 @@ TOLERANCE = 4
 """How many times the announced limits h2 bears before it ends the connection; what is between is refused, stream by stream."""
 
 
-class Limits(Settings):
-    """Our settings, of which h2 enforces a laxer number of streams than the client is told."""
-
-    @property
-    def max_concurrent_streams(self) -> int:
-        return TOLERANCE * self[SettingCodes.MAX_CONCURRENT_STREAMS]
-
-    @max_concurrent_streams.setter
-    def max_concurrent_streams(self, value: int) -> None:
-        self[SettingCodes.MAX_CONCURRENT_STREAMS] = value
-
-
 class Frames(H2Connection):
     """The server's side of one connection."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(H2Configuration(client_side=False, header_encoding=None))
-        self.local_settings = Limits(
+        self.local_settings = Settings(
             client=False,
             initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: config.h2_max_concurrent_streams,
@@ -57,6 +45,11 @@ class Frames(H2Connection):
         """Say the settings, and give the connection a window in which no stream's unread body can stop the others."""
         super().initiate_connection()
         self.increment_flow_control_window(self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] * STREAM_WINDOW)
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """A fraction of the open streams, so that h2 does not end the connection at the limit, where Http2 refuses streams."""
+        return super().open_inbound_streams // TOLERANCE
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()

@@ -33,6 +33,7 @@ class Http11:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=tcp.config.h11_max_incomplete_size)
         self._exchange: Exchange | None = None
         self._chunked = False
+        self._fresh = True
         self._head_begun = False
         self._overrun = False
 
@@ -80,8 +81,13 @@ class Http11:
         return False
 
     def _open(self, request: h11.Request) -> bool:
-        if request.method == b"PRI" and request.target == b"*" and request.http_version == b"2.0":
-            raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self._h11.trailing_data[0])
+        fresh, self._fresh = self._fresh, False
+        if request.method == b"PRI":
+            # The preface of HTTP/2 (RFC 9113 §3.4) is the first thing that a connection says, or an error.
+            if fresh and request.http_version == b"2.0":
+                raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self._h11.trailing_data[0])
+            self._refuse(400)
+            return False
         headers = list(request.headers)
         size = len(request.target) + sum(len(name) + len(value) for name, value in headers)
         if size > self._tcp.config.h11_max_incomplete_size:
@@ -103,15 +109,11 @@ class Http11:
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, all that is given in one write."""
-        try:
-            parts = [] if head is None else [self._head(head)]
-            if body:
-                parts.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else self._h11.send(h11.Data(data=body)))
-            if not more:
-                parts.append(self._h11.send(h11.EndOfMessage()))
-        except h11.LocalProtocolError:  # More or less than the content-length that the application gave.
-            self.cut(exchange)
-            raise
+        parts = [] if head is None else [self._head(head)]
+        if body:
+            parts.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else self._h11.send(h11.Data(data=body)))
+        if not more:
+            parts.append(self._h11.send(h11.EndOfMessage()))
         self._tcp.write(b"".join(parts))
         await self._tcp.flushed()
         if not more and not exchange.inbox.gone:
@@ -166,7 +168,9 @@ class Http11:
     def expire(self) -> None:
         """Answer a head that came too slowly with 408; an idle connection is closed without a word."""
         if self._head_begun:
-            self._tcp.write(self._head(Head(408, [(b"content-length", b"0"), CLOSE])))
+            self._refuse(408)
+        else:
+            self._tcp.close()
 
     def drain(self) -> None:
         """Do nothing yet: the next answer carries `Connection: close`."""

@@ -26,10 +26,10 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from hypercorn.utils import filter_pseudo_headers
 
 from server.connection import LINGER, Connection
-from server.exchange import Exchange, Head, Request
+from server.exchange import Exchange, Head
+from server.fields import read_request
 from server.frames import Frames
 
 CONTROL_BACKLOG = 2**18
@@ -54,7 +54,8 @@ class Http2:
         """Say our settings."""
         self._h2.initiate_connection()
         self._flush()
-        self._wait_for_request()
+        # Also while the process drains: the first request of a connection, a health check perhaps, is answered.
+        self._tcp.expect(self._tcp.config.keep_alive_timeout)
 
     async def receive(self, data: bytes) -> None:
         """Take what the client sent; waits only for a client that makes us talk and does not listen."""
@@ -79,33 +80,23 @@ class Http2:
 
     def _requested(self, event: RequestReceived) -> None:
         stream_id = event.stream_id
+        stream = self._h2.streams.get(stream_id)
+        if stream is None or stream.closed:  # Its RST_STREAM came in the same piece.
+            return
         # Handlers of streams that the client has reset count too: otherwise open-and-reset starts any number (CVE-2023-44487).
         if self._leaving or len(self._handlers) >= self._tcp.config.h2_max_concurrent_streams:
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
-        method, path = pseudo[b":method"], pseudo.get(b":path", b"")
-        status = self._objection(method, path, event.headers)
-        if status is not None:
-            headers = [(b":status", b"%d" % status), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
+        request = read_request(event.headers or [], self._tcp.config.h2_max_header_list_size)
+        if isinstance(request, int):
+            headers = [(b":status", b"%d" % request), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
             self._h2.send_headers(stream_id, headers, end_stream=True)
             return
         self._tcp.expect(None)
         exchange = self._exchanges[stream_id] = Exchange(self, stream_id)
-        request = Request("2", method.decode("ascii").upper(), path, filter_pseudo_headers(event.headers))
         handler = self._tcp.open(exchange, request)
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
-
-    def _objection(self, method: bytes, path: bytes, headers: Any) -> int | None:
-        """Return the status for a request that ASGI cannot express or that is too large; None when it is fine."""
-        if method == b"CONNECT" or not method.isascii():
-            return 501
-        if not path.isascii():
-            return 400
-        # RFC 9113 §6.5.2: 32 bytes of overhead for each field.
-        size = sum(len(name) + len(value) + 32 for name, value in headers)
-        return 431 if size > self._tcp.config.h2_max_header_list_size else None
 
     def _received(self, event: DataReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
@@ -146,7 +137,7 @@ class Http2:
     def _client_leaves(self, event: ConnectionTerminated) -> None:
         self._leaving = True
         if not self._exchanges:
-            self._tcp.close()
+            self._leave()
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, as the client's window allows."""
@@ -219,9 +210,22 @@ class Http2:
 
     def _wait_for_request(self) -> None:
         if self._leaving or self._tcp.context.draining:
-            self.terminate()
+            self._leave()
         else:
             self._tcp.expect(self._tcp.config.keep_alive_timeout)
+
+    def _announce(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self._tcp.write(self._h2.goaway())
+
+    def _leave(self) -> None:
+        """Close an idle connection; a request that crosses the GOAWAY must not be met by a reset, which could overtake it."""
+        self._announce()
+        if self._tcp.context.terminated.is_set():
+            self._tcp.close()
+        else:
+            self._tcp.linger()
 
     def gone(self) -> None:
         """End all exchanges."""
@@ -232,21 +236,19 @@ class Http2:
         self._wake(None)
 
     def expire(self) -> None:
-        """Say GOAWAY, so that a request which crosses it is known to be unanswered."""
-        self._tcp.write(self._h2.goaway())
+        """See `_leave`."""
+        self._leave()
 
     def drain(self) -> None:
         """Leave as soon as nothing runs: clients made with h2 lose what still runs when they see a GOAWAY."""
-        if not self._exchanges:
-            self.terminate()
+        if self._h2.highest_inbound_stream_id and not self._exchanges:
+            self._leave()
 
     def terminate(self) -> None:
         """Refuse further streams; what runs may end."""
-        if not self._leaving:
-            self._leaving = True
-            self._tcp.write(self._h2.goaway())
+        self._announce()
         if not self._exchanges:
-            self._tcp.close()
+            self._leave()
 
 
 REACTIONS: dict[type[Event], Callable[[Http2, Any], None]] = {

@@ -29,8 +29,8 @@ def connect_with(installed: str | None = None) -> Connect:
     if installed == CHECKED:
         return partial(Connection, SPEAKERS)
     log.warning(
-        "hypercorn %s instead of %s: served without repairs; see the first lines of server/http2.py, server/http11.py,"
-        " server/frames.py, server/connection.py and server/inbox.py for what to check again",
+        "hypercorn %s instead of %s: served without repairs; what to check again is in the first lines of server/http2.py,"
+        " server/http11.py, server/frames.py, server/fields.py, server/exchange.py, server/inbox.py, server/connection.py",
         installed,
         CHECKED,
     )

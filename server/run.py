@@ -46,6 +46,7 @@ def run(build: Build, settings: Settings) -> int:
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stdout)
     # For good, and in all threads: one thread waits for the signals, and none of them kills a process that starts or ends.
+    # Child processes inherit this; the workers watch their signals in the same way.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
     def serve(listener: Listener, parent: int | None = None) -> int:
@@ -63,7 +64,7 @@ def run(build: Build, settings: Settings) -> int:
         return 1
     if len(listeners) == 1:
         return serve(listeners[0])
-    return Workers(listeners, serve, settings.drain_seconds + HARD_STOP).supervise()
+    return Workers(listeners, serve, settings.drain_seconds + HARD_STOP + 0.2).supervise()
 
 
 async def _serve(build: Build, settings: Settings, listener: Listener, parent: int | None) -> int:

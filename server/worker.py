@@ -16,6 +16,9 @@ from starlette.types import ASGIApp
 from server.context import Context
 from server.listen import BACKLOG, Listener, StartError
 
+LAST_CALL = 0.25
+"""Seconds in which a request that was under way when the listener closed is still answered, before idle connections close."""
+
 CLOSE_GRACE = 2.0
 """Seconds in which connections may close in good order (TLS peers answer, buffers empty) before they are cut."""
 
@@ -58,11 +61,9 @@ class Worker:
         try:
             await self._lifespan.wait_for_startup()
         except LifespanTimeoutError as error:
-            raise StartError(str(error)) from None
+            raise await self._abandoned(str(error)) from None
         if self._lifespan.failure is not None:
-            with suppress(LifespanFailureError, TimeoutError):
-                await asyncio.wait_for(self._application, LIFESPAN_GRACE)
-            raise StartError(f"the application does not start: {self._lifespan.failure}")
+            raise await self._abandoned(f"the application does not start: {self._lifespan.failure}")
         self._server = await asyncio.start_server(
             self._accept,
             sock=self._listener.socket,
@@ -70,6 +71,13 @@ class Worker:
             ssl=self._listener.tls,
             ssl_handshake_timeout=None if self._listener.tls is None else self._config.ssl_handshake_timeout,
         )
+
+    async def _abandoned(self, reason: str) -> StartError:
+        self._listener.socket.close()
+        # An application that failed cleans up after itself; one that hangs is cancelled.
+        with suppress(LifespanFailureError, TimeoutError):
+            await asyncio.wait_for(self._application, LIFESPAN_GRACE)
+        return StartError(reason)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -86,6 +94,9 @@ class Worker:
         """Refuse new connections, let the others close, cut those that do not, and shut the application down."""
         # Not `wait_closed`: since CPython 3.12.1 it waits for every connection, without end (hypercorn #308).
         self._server.close()
+        self._context.drain()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=LAST_CALL)
         await self._context.end()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=CLOSE_GRACE)

@@ -12,7 +12,6 @@ of a pipe and drain.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import sys
@@ -113,14 +112,13 @@ class Workers:
         self._stop()
 
     def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            signal.setitimer(signal.ITIMER_REAL, self._patience)
+            # First of all: a socket that is still open here takes connections which nobody will serve.
+            for listener in self._listeners:
+                listener.socket.close()
         self._signal(signal.SIGTERM)
-        if self._stopping:
-            return
-        self._stopping = True
-        # A socket that stayed open here would take connections which nobody serves any more.
-        for listener in self._listeners:
-            listener.socket.close()
-        signal.alarm(math.ceil(self._patience))
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self._seats:

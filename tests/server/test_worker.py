@@ -1,0 +1,97 @@
+"""The lifespan protocol: applications that do not start, do not end, or know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.configuration import configuration
+from server.context import Context
+from server.listen import StartError, open_listeners
+from server.repairs import connect_with
+from server.worker import Worker
+from settings import Settings
+from tests.server.clients import http1, http2
+from tests.server.serving import answer, without_lifespan
+
+SETTINGS = Settings(host="127.0.0.1", port=0)
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send)
+
+
+def worker_of(app: ASGIApp, hypercorn: str | None = None) -> tuple[Worker, int]:
+    """Return a worker that has not started, and its port."""
+    config = configuration(SETTINGS)
+    config.startup_timeout = 0.01
+    [listener] = open_listeners(SETTINGS, config)
+    return Worker(app, config, listener, Context(), connect_with(hypercorn)), listener.socket.getsockname()[1]
+
+
+async def test_an_application_that_does_not_start_in_time_is_an_error() -> None:
+    """An application that never says that it has started is a start that failed."""
+
+    async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    worker, _ = worker_of(hangs)
+    with pytest.raises(StartError, match="startup"):
+        await worker.start()
+
+
+async def test_a_start_may_fail_without_a_reason() -> None:
+    """An application that refuses to start, and goes on, is a start that failed."""
+
+    async def refuses(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.startup.failed"})
+
+    worker, _ = worker_of(refuses)
+    with pytest.raises(StartError, match="no reason given"):
+        await worker.start()
+
+
+async def test_an_application_without_lifespan_is_served(caplog: pytest.LogCaptureFixture) -> None:
+    """An application that knows nothing of the lifespan protocol is served all the same, with a warning."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await answer(send)
+
+    worker, port = worker_of(app)
+    await worker.start()
+    async with http1(port) as client:
+        client.get()
+        assert (await client.answer()).status == 200
+    await worker.stop()
+    assert "without Lifespan support" in caplog.text
+
+
+async def test_a_hypercorn_that_nobody_checked_serves_too() -> None:
+    """With hypercorn's own classes the worker serves, and ends, all the same."""
+    worker, port = worker_of(without_lifespan(hello), "0.19.0")
+    await worker.start()
+    async with http1(port) as client, http2(port) as other:
+        client.get()
+        assert (await client.answer()).status == 200
+        assert (await other.finish(other.request())).status == 200
+        await worker.stop()
+        assert await client.rest() == b""
+
+
+async def test_a_shutdown_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An application whose own shutdown fails is one line in the log."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "on purpose"})
+
+    worker, _ = worker_of(app)
+    await worker.start()
+    await worker.stop()
+    assert [record.message for record in caplog.records] == ["Lifespan failure in shutdown. 'on purpose'"]
