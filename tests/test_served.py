@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ import pytest
 import trustme
 
 from tests.gateway import KEY, QUESTION, rows_file
-from tests.process import Service, served
+from tests.process import ROOT, Service, served
 from tests.providers import openai_wire
 from tests.providers.faults import ENDLESS, SILENCE, status
 from tests.providers.loopback import Loopback, Turn
@@ -226,6 +229,25 @@ async def test_no_secret_reaches_the_output_at_any_level(tmp_path: Path) -> None
     assert any("upstreams=a:credentials,b:ok" in line for line in running.lines)
     for secret in (KEY, "test-token", "private-question", "Bonjour", "wrong-master-key"):
         assert not [line for line in running.lines if secret in line]
+
+
+async def test_hypercorns_own_command_serves_it_too(tmp_path: Path) -> None:
+    """`hypercorn app:app`, typed by habit, answers as well; without our handling of signals and connections."""
+    environment = {"PATH": os.environ["PATH"], "LOCAL_MODEL": "off", "API_MASTER_KEY": KEY}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "hypercorn", "--workers", "0", "--bind", f"127.0.0.1:{port}", "app:app"]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"Running on" in line:
+            break
+    async with client(f"http://127.0.0.1:{port}", http2=False) as api:
+        assert (await api.models.list()).data == []
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
 
 
 async def test_memory_is_bounded_when_a_client_does_not_read(tmp_path: Path) -> None:
