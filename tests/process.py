@@ -29,10 +29,15 @@ class Service:
         return int(self.url.rsplit(":", 1)[1])
 
 
+def clean_environment() -> dict[str, str]:
+    """Return what a process needs of this one's variables: to be found, and to be measured while the tests are."""
+    return {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+
+
 @asynccontextmanager
 async def served(folder: Path, **variables: str) -> AsyncIterator[Service]:
     """Run the service in `folder` with nothing but these variables; it is stopped as a platform stops it."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", "HOST": "127.0.0.1", "PORT": "0"}
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", "HOST": "127.0.0.1", "PORT": "0"}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(ROOT / "app.py"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
 import ssl
@@ -20,7 +19,7 @@ import pytest
 import trustme
 
 from tests.gateway import KEY, QUESTION, rows_file
-from tests.process import ROOT, Service, served
+from tests.process import ROOT, Service, clean_environment, served
 from tests.providers import openai_wire
 from tests.providers.faults import ENDLESS, SILENCE, status
 from tests.providers.loopback import Loopback, Turn
@@ -36,7 +35,7 @@ MESSAGES = QUESTION["messages"]
 @asynccontextmanager
 async def service(folder: Path, **variables: str) -> AsyncIterator[tuple[Service, Loopback, Loopback]]:
     """The service over two providers, a and b."""
-    async with Loopback(openai_wire, A) as a, Loopback(openai_wire, B) as b:
+    async with Loopback(openai_wire, A, patience=20) as a, Loopback(openai_wire, B, patience=20) as b:
         (folder / "upstreams.toml").write_text(rows_file({"a": a.url, "b": b.url}))
         async with served(folder, API_MASTER_KEY=KEY, ROW_TOKEN="test-token", **variables) as running:
             yield running, a, b
@@ -233,7 +232,7 @@ async def test_no_secret_reaches_the_output_at_any_level(tmp_path: Path) -> None
 
 async def test_hypercorns_own_command_serves_it_too(tmp_path: Path) -> None:
     """`hypercorn app:app`, typed by habit, answers as well; without our handling of signals and connections."""
-    environment = {"PATH": os.environ["PATH"], "LOCAL_MODEL": "off", "API_MASTER_KEY": KEY}
+    environment = {**clean_environment(), "LOCAL_MODEL": "off", "API_MASTER_KEY": KEY}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

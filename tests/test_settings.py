@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,7 @@ from app import create_app
 from routes.gate import Gate
 from settings import Settings, SettingsError, read_settings
 from tests.gateway import rows_file
-
-ROOT = Path(__file__).parent.parent
+from tests.process import ROOT, clean_environment
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -118,7 +116,7 @@ def test_a_row_with_a_token_needs_a_key_too(tmp_path: Path) -> None:
 
 
 def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
     return subprocess.run(
         [sys.executable, str(ROOT / "app.py")], env=environment, cwd=folder, capture_output=True, text=True, timeout=30
     )

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings import Settings, SettingsError
+from settings import Environment, Settings, SettingsError
 from upstreams import ai21, cohere, mistral, openai
 from upstreams.client import Upstream
 from upstreams.dialect import Dialect
-from upstreams.rows import Row, read_rows
+from upstreams.rows import Row, complain_about_url, read_rows
 
 OMNIBUS = "rawbot-omnibus"
 """The model id behind which every upstream that is switched on answers."""
@@ -36,7 +36,6 @@ PROVIDERS = (
 
 DIALECTS: Mapping[str, Dialect] = {"openai": openai, "cohere": cohere, "mistral": mistral, "ai21": ai21}
 
-
 DEFAULT_FILE = "upstreams.toml"
 
 
@@ -52,36 +51,45 @@ def configured_rows(settings: Settings) -> list[Row]:
 
 def provider_rows(settings: Settings) -> list[Row]:
     """Return the rows of the providers whose tokens are set."""
-    rows = []
-    for provider in PROVIDERS:
-        token = settings.environment.secret(f"{provider.prefix}_TOKEN")
-        model = settings.environment.text(f"{provider.prefix}_MODEL") or provider.model
-        base_url = settings.environment.text(f"{provider.prefix}_BASE_URL") or provider.base_url
-        if not base_url.startswith(("http://", "https://")):
-            raise SettingsError(f"{provider.prefix}_BASE_URL must begin with http:// or https://, not {base_url!r}")
-        if token is not None:
-            rows.append(
-                Row(
-                    id=model,
-                    provider=provider.name,
-                    model=model,
-                    dialect=provider.dialect,
-                    base_url=base_url,
-                    token=str(token),
-                )
-            )
-    return rows
+    rows = (_provider_row(provider, settings.environment) for provider in PROVIDERS)
+    return [row for row in rows if row is not None]
+
+
+def _provider_row(provider: Provider, environment: Environment) -> Row | None:
+    variable = f"{provider.prefix}_BASE_URL"
+    base_url = environment.text(variable) or provider.base_url
+    if reason := complain_about_url(base_url):
+        raise SettingsError(f"{variable} {reason}")
+    token = environment.secret(f"{provider.prefix}_TOKEN")
+    if token is None:
+        return None
+    variable = f"{provider.prefix}_MODEL"
+    model = environment.text(variable) or provider.model
+    return Row(
+        id=model,
+        provider=provider.name,
+        model=model,
+        dialect=provider.dialect,
+        base_url=base_url,
+        token=str(token),
+        place=variable,
+    )
 
 
 def check_ids(rows: Iterable[Row]) -> None:
     """Raise SettingsError where an id could not be asked for, or would mean two upstreams."""
-    seen: set[str] = set()
+    seen: dict[str, Row] = {}
     for row in rows:
-        if row.id in seen:
-            raise SettingsError(f"two upstreams have the id {row.id!r}: give one of them another `id`")
         if row.id == OMNIBUS or "," in row.id:
-            raise SettingsError(f"the id {row.id!r} is taken or has a comma: give this upstream another `id`")
-        seen.add(row.id)
+            raise _wrong_id(row, f"the id {row.id!r} is taken or has a comma: give this upstream another `id`")
+        if other := seen.get(row.id):
+            see = f" (see {other.place})" if other.place else ""
+            raise _wrong_id(row, f"two upstreams have the id {row.id!r}: give one of them another `id`{see}")
+        seen[row.id] = row
+
+
+def _wrong_id(row: Row, reason: str) -> SettingsError:
+    return SettingsError(f"{row.place}: {reason}" if row.place else reason)
 
 
 class UnknownModel(LookupError):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import orjson
 
 from settings import Environment, SettingsError
 from upstreams.dialect import Dialect
+from upstreams.messages import ChatRequest, Json
+
+log = logging.getLogger("rawbot")
 
 TOKEN_PLACE = "{token}"  # noqa: S105 - a placeholder
 """Stands in a header's value for the row's token; such a header takes the place of the dialect's own."""
@@ -18,7 +28,10 @@ TOKEN_PLACE = "{token}"  # noqa: S105 - a placeholder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One upstream as data: what people call it, where it is, which dialect it speaks, what it gets by default."""
+    """One upstream as data: what people call it, where it is, which dialect it speaks, what it gets by default.
+
+    `place` is where the row is written down, for complaints about it.
+    """
 
     id: str
     provider: str
@@ -28,6 +41,7 @@ class Row:
     token: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
 
     def __repr__(self) -> str:
         return f"Row({self.id!r})"
@@ -40,104 +54,229 @@ class Row:
 
 
 def read_rows(path: Path, dialects: Mapping[str, Dialect], environment: Environment) -> list[Row]:
-    """Read the `[[upstream]]` tables of a file; a row whose token variable is not set is left out.
+    """Read the `[[upstream]]` tables of a file; a row whose token variable is not set is left out, and the log says so.
 
     Raises SettingsError with file, line and reason.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        tables = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-    where = _Places(path, text)
-    for name in tables:
+    file = _File(path)
+    for name in file.tables:
         if name != "upstream":
-            raise where.error(None, name, f"unknown table `{name}`, only [[upstream]] is known")
-    upstreams = tables.get("upstream", [])
-    if not isinstance(upstreams, list):
-        raise where.error(None, "upstream", "write [[upstream]], in double brackets")
-    return list(_rows(upstreams, where, dialects, environment))
-
-
-def _rows(tables: list[Any], where: _Places, dialects: Mapping[str, Dialect], environment: Environment) -> Iterator[Row]:
+            raise file.error((name,), f"unknown table `{name}`, only [[upstream]] is known")
+    tables = file.tables.get("upstream", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise file.error(("upstream",), "write [[upstream]], in double brackets")
     for number, table in enumerate(tables):
-        _check(number, table, where, dialects)
-        variable = table.get("token")
-        token = environment.secret(variable) if variable else None
-        if variable and token is None:
-            continue
-        yield Row(
-            id=table.get("id", table["model"]),
-            provider=table["provider"],
-            model=table["model"],
-            dialect=dialects[table.get("dialect", "openai")],
-            base_url=table["base_url"],
-            token=None if token is None else str(token),
-            headers=table.get("headers", {}),
-            defaults=table.get("defaults", {}),
-        )
+        if complaints := _complaints(table, dialects):
+            place, reason = complaints[0]
+            raise file.error(("upstream", number, *place), reason)
+    return [row for number, table in enumerate(tables) if (row := _read_row(file, number, table, dialects, environment))]
 
 
-_MEMBERS: Mapping[str, type[Any]] = {
-    "id": str,
-    "provider": str,
-    "model": str,
-    "dialect": str,
-    "base_url": str,
-    "token": str,
-    "headers": dict,
-    "defaults": dict,
+def complain_about_url(value: Any) -> str | None:
+    """Return what is wrong with a base URL, None when nothing is."""
+    if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        return "must begin with http:// or https://"
+    if "?" in value or "#" in value:
+        return "must end with its path: the dialect's own path goes behind it"
+    if "@" in value.split("/")[2]:
+        return "must not hold a password: use `token` or `headers`"
+    return None if _URL.fullmatch(value) and _has_port(value) else "must have a valid host, and perhaps a port from 1 to 65535"
+
+
+_URL = re.compile(
+    r"""(?x)
+    https?://
+    (?: (?:[A-Za-z0-9_-]{1,63}\.)* [A-Za-z0-9_-]{1,63}\.?   # a name, or IPv4; what is no name makes the resolver raise
+      | \[[0-9A-Fa-f:.]+\] )                                # IPv6
+    (?: :[0-9]+ )?
+    (?: /[!-~]* )?
+    """
+)
+
+
+def _has_port(url: str) -> bool:
+    """Tell whether there is a port that one can connect to, the scheme's own being one."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _read_row(
+    file: _File, number: int, table: Mapping[str, Any], dialects: Mapping[str, Dialect], environment: Environment
+) -> Row | None:
+    place = file.place("upstream", number)
+    id, variable = table.get("id", table["model"]), table.get("token")
+    token = environment.secret(variable) if variable else None
+    if variable and token is None:
+        log.info("%s: %s is off, for %s is not set", place, id, variable)
+        return None
+    return Row(
+        id=id,
+        provider=table["provider"],
+        model=table["model"],
+        dialect=dialects[table.get("dialect", _DEFAULT_DIALECT)],
+        base_url=table["base_url"],
+        token=None if token is None else str(token),
+        headers=table.get("headers", {}),
+        defaults=table.get("defaults", {}),
+        place=place,
+    )
+
+
+def _complain_about_text(value: Any) -> str | None:
+    good = isinstance(value, str) and value.isprintable() and value == value.strip() != ""
+    return None if good else "must be a text on one line that is not empty"
+
+
+def _complain_about_variable(value: Any) -> str | None:
+    good = isinstance(value, str) and re.fullmatch(r"[A-Z_][A-Z0-9_]*", value)
+    return None if good else "must be the name of a variable, in capitals: the token itself does not belong into a file"
+
+
+def _complain_about_table(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "must be a table"
+
+
+Check: TypeAlias = Callable[[Any], str | None]
+"""Returns what is wrong with a value, in words that follow the key's name; None when nothing is."""
+
+_KEYS: Mapping[str, Check] = {
+    "id": _complain_about_text,
+    "provider": _complain_about_text,
+    "model": _complain_about_text,
+    "dialect": _complain_about_text,
+    "base_url": complain_about_url,
+    "token": _complain_about_variable,
+    "headers": _complain_about_table,
+    "defaults": _complain_about_table,
 }
 _REQUIRED = ("provider", "model", "base_url")
-_RESERVED = frozenset({"model", "messages", "stream", "stream_options"})
+_DEFAULT_DIALECT = "openai"
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2"""
+
+_NO_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+_NO_DEFAULTS = frozenset({"messages", "model", "n", "stream", "stream_options", "tools", "x_rawbot"})
+"""What the gateway sets itself, or what only the client that asked for it can read."""
+
+_HELLO: Json = {"role": "user", "content": "Hello"}
+
+_Place: TypeAlias = tuple[str | int, ...]
+"""Where in a file something stands: ("upstream", 0, "headers", "api-key")."""
 
 
-def _check(number: int, table: Any, where: _Places, dialects: Mapping[str, Dialect]) -> None:
-    for name, value in table.items():
-        if reason := _complaint(name, value, dialects):
-            raise where.error(number, name, reason)
-    for name in _REQUIRED:
-        if name not in table:
-            raise where.error(number, None, f"`{name}` is missing")
+def _complaints(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> list[tuple[_Place, str]]:
+    """Return what is wrong with a row, and where."""
+    alone: list[tuple[_Place, str]]
+    alone = [((name,), reason) for name, value in table.items() if (reason := _complain_about_key(name, value))]
+    alone += [((), f"`{name}` is missing") for name in _REQUIRED if name not in table]
+    return alone or list(_complaints_together(table, dialects))
 
 
-def _complaint(name: str, value: Any, dialects: Mapping[str, Dialect]) -> str | None:
-    """Return what is wrong with one key of a row, None when nothing is."""
-    if name not in _MEMBERS:
-        return f"unknown key `{name}`; known are {', '.join(_MEMBERS)}"
-    if not isinstance(value, _MEMBERS[name]) or not value:
-        return f"`{name}` must be {'a text' if _MEMBERS[name] is str else 'a table'} that is not empty"
-    if name == "dialect" and value not in dialects:
-        return f"unknown dialect; known are {', '.join(dialects)}"
-    if name == "base_url" and not value.startswith(("http://", "https://")):
-        return "`base_url` must begin with http:// or https://"
-    if name == "headers" and (bad := [header for header, words in value.items() if not _is_header(header, words)]):
-        return f"the header `{bad[0]}` must be printable ASCII"
-    if name == "defaults" and (reserved := _RESERVED & value.keys()):
-        return f"`{min(reserved)}` is not a default: the gateway sets it"
+def _complain_about_key(name: str, value: Any) -> str | None:
+    if name not in _KEYS:
+        return f"unknown key `{name}`; known are {', '.join(_KEYS)}"
+    reason = _KEYS[name](value)
+    return f"`{name}` {reason}" if reason else None
+
+
+def _complaints_together(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> Iterator[tuple[_Place, str]]:
+    """Yield what is wrong with a row whose keys are right, each by itself."""
+    dialect = dialects.get(table.get("dialect", _DEFAULT_DIALECT))
+    if dialect is None:
+        yield ("dialect",), f"unknown dialect; known are {', '.join(dialects)}"
+        return
+    if table["base_url"].rstrip("/").endswith(dialect.PATH):
+        yield ("base_url",), f"`base_url` must end before {dialect.PATH}, which the dialect adds"
+    for name, value in table.get("headers", {}).items():
+        if reason := _complain_about_header(name, value, "token" in table):
+            yield ("headers", name), f"the header `{name}` {reason}"
+    for name, value in table.get("defaults", {}).items():
+        if reason := _complain_about_default(name, value, dialect):
+            yield ("defaults", name), f"`{name}` {reason}"
+
+
+def _complain_about_header(name: str, value: Any, has_token: bool) -> str | None:
+    if not _HEADER_NAME.fullmatch(name):
+        return "has a name that is none"
+    if name.lower() in _NO_HEADERS:
+        return "is set by the gateway"
+    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+        return "must be printable ASCII"
+    if TOKEN_PLACE in value and not has_token:
+        return f"holds {TOKEN_PLACE}, but the row has no `token`"
     return None
 
 
-def _is_header(name: str, words: Any) -> bool:
-    return isinstance(words, str) and f"{name}{words}".isascii() and f"{name}{words}".isprintable()
+def _complain_about_default(name: str, value: Any, dialect: Dialect) -> str | None:
+    """A dialect trusts its requests, for the client's are checked; so what it cannot say must be found before the first one."""
+    if name in _NO_DEFAULTS:
+        return "cannot be a default: it belongs to each request"
+    try:
+        orjson.dumps(dialect.body("", ChatRequest((_HELLO,), {name: value})).body)
+    except (TypeError, ValueError, AttributeError):
+        return "has a value that this dialect cannot say"
+    return None
 
 
-class _Places:
-    """Finds the line of a key, which the TOML parser does not tell."""
+class _File:
+    """A TOML file that can tell in which line something stands, which the parser does not."""
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = text.splitlines()
+        self._lines = self._read().split("\n")
+        self.tables = self._parse()
 
-    def error(self, table: int | None, key: str | None, reason: str) -> SettingsError:
-        return SettingsError(f"{self._path}:{self._line(table, key)}: {reason}")
+    def error(self, place: _Place, reason: str) -> SettingsError:
+        return SettingsError(f"{self.place(*place)}: {reason}")
 
-    def _line(self, table: int | None, key: str | None) -> int:
-        heads = [place for place, line in enumerate(self._lines) if re.match(r"\s*\[\[\s*upstream\s*\]\]", line)]
-        start = heads[table] if table is not None and table < len(heads) else 0
-        if key is not None:
-            named = re.compile(rf"""\s*\[*\s*(?:upstream\.)?["']?{re.escape(key)}["']?\s*[=.\]]""")
-            for place in range(start, len(self._lines)):
-                if named.match(self._lines[place]):
-                    return place + 1
-        return start + 1
+    def place(self, *place: str | int) -> str:
+        return f"{self._path}:{self._line(place)}"
+
+    def _read(self) -> str:
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"{self._path}: cannot be read: {error.strerror}") from None
+        try:
+            return data.decode().replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise SettingsError(f"{self._path}:{line}: not UTF-8") from None
+
+    def _parse(self) -> dict[str, Any]:
+        text = "\n".join(self._lines)
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            # The parser tells the place in its words only, as "… (at line 3, column 5)" or "… (at end of document)".
+            reason, _, place = str(error).rpartition(" (at ")
+            found = re.match(r"line (\d+)", place)
+            line = int(found[1]) if found else text.rstrip().count("\n") + 1
+            raise SettingsError(f"{self._path}:{line}: {reason}") from None
+
+    def _line(self, place: _Place) -> int:
+        """Return the line of the statement with which the file, read up to there, begins to hold the place."""
+        ends = self._ends_of_statements
+        found = bisect_left(ends, True, key=lambda end: _holds(tomllib.loads("\n".join(self._lines[:end])), place))
+        return 1 + (ends[found - 1] if found else 0)
+
+    @cached_property
+    def _ends_of_statements(self) -> list[int]:
+        """How many lines the file has up to the end of each statement: one that is not whole is no TOML."""
+        ends = [0]
+        for end in range(1, len(self._lines) + 1):
+            with suppress(tomllib.TOMLDecodeError):
+                tomllib.loads("\n".join(self._lines[ends[-1] : end]))
+                ends.append(end)
+        return ends[1:]
+
+
+def _holds(tables: Any, place: _Place) -> bool:
+    for step in place:
+        if not (step < len(tables) if isinstance(step, int) else step in tables):
+            return False
+        tables = tables[step]
+    return True

@@ -9,11 +9,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.process import ROOT, clean_environment
 from tests.server.clients import PATIENCE, Answer, http1
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Program:
 @asynccontextmanager
 async def program(*arguments: str, **variables: str) -> AsyncIterator[Program]:
     """Start the program with these variables; it is killed at the end, if it still runs."""
-    environment = {"PATH": os.environ["PATH"], "PORT": "0", "HOST": "127.0.0.1", **variables}
+    environment = {**clean_environment(), "PORT": "0", "HOST": "127.0.0.1", **variables}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.server.program", *arguments),
         cwd=ROOT,
