@@ -114,8 +114,7 @@ class _Plan:
 
     def _layout(self, chunks: Chunks) -> Callable[[Sequence[Seat]], Layout]:
         if not self.in_sections:
-            choices = self._inbound.request.fields.get("n", 1) if len(self.calls) == 1 else len(self.calls)
-            return lambda seats: ChoicesLayout(chunks, choices)
+            return lambda seats: ChoicesLayout(chunks)
         grace = self._settings.section_grace_ms
         now = asyncio.get_running_loop().time()
         return lambda seats: SectionsLayout(chunks, seats, self._inbound.order, grace, now)

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import orjson
 
 from upstreams.messages import Json
 from upstreams.sse import encode
-
-
-def to_json(value: Any) -> bytes:
-    """Serialise; half of a surrogate pair, which orjson refuses, is escaped in ASCII as its sender did."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 class Chunks:
@@ -37,7 +26,7 @@ class Chunks:
         parts = self._texts.get(choice)
         if parts is None:
             parts = self._texts[choice] = self._text_parts(choice)
-        return parts[0] + to_json(text) + parts[1]
+        return parts[0] + orjson.dumps(text) + parts[1]
 
     def delta(
         self,
@@ -50,8 +39,8 @@ class Chunks:
     ) -> bytes:
         """Return a chunk with any delta for a choice."""
         item = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-        tail = self._tail if x_rawbot is None else b'],"x_rawbot":' + to_json(x_rawbot) + self._tail[1:]
-        return self._head + _lead(choice) + to_json(item) + tail
+        tail = self._tail if x_rawbot is None else b'],"x_rawbot":' + orjson.dumps(x_rawbot) + self._tail[1:]
+        return self._head + _lead(choice) + orjson.dumps(item) + tail
 
     def usage(self, usage: Json) -> bytes:
         """Return the chunk that brings the usage and no choice."""

@@ -116,27 +116,26 @@ class ChoicesLayout:
 
     wake_at = None
 
-    def __init__(self, chunks: Chunks, choices: int) -> None:
+    def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
-        self._choices = choices
+        self._opened = 0
         self._named: set[tuple[int, int]] = set()
 
     def open(self) -> bytes:
-        """Open every index at once and in order: openai-python raises when index 1 appears before index 0."""
-        return b"".join(self._chunks.delta(choice, ROLE) for choice in range(self._choices))
+        return self._open(0)
 
     def write(self, seat: int, delta: Delta, now: float) -> bytes:
+        if not isinstance(delta, Text | Reasoning | ToolCall):
+            return b""
+        choice = seat + delta.choice
+        opening = self._open(choice) if choice >= self._opened else b""
+        if isinstance(delta, Text) and delta.logprobs is None:
+            return opening + self._chunks.text(choice, delta.text)
         if isinstance(delta, Text):
-            choice = seat + delta.choice
-            if delta.logprobs is None:
-                return self._chunks.text(choice, delta.text)
-            return self._chunks.delta(choice, {"content": delta.text}, logprobs=delta.logprobs)
+            return opening + self._chunks.delta(choice, {"content": delta.text}, logprobs=delta.logprobs)
         if isinstance(delta, Reasoning):
-            return self._chunks.delta(seat + delta.choice, {"reasoning_content": delta.text})
-        if isinstance(delta, ToolCall):
-            choice = seat + delta.choice
-            return self._chunks.delta(choice, {"tool_calls": [self._to_call(choice, delta)]})
-        return b""
+            return opening + self._chunks.delta(choice, {"reasoning_content": delta.text})
+        return opening + self._chunks.delta(choice, {"tool_calls": [self._to_call(choice, delta)]})
 
     def tick(self, now: float) -> bytes:
         return b""
@@ -147,10 +146,16 @@ class ChoicesLayout:
         for result in results:
             end = result.end
             reasons += (end.reason, *end.others) if isinstance(end, Finish) else ("stop",)
-        return b"".join(
+        return self._open(len(reasons) - 1) + b"".join(
             self._chunks.delta(choice, {}, finish_reason=reason, x_rawbot=to_report(results) if choice == 0 else None)
             for choice, reason in reversed(list(enumerate(reasons)))
         )
+
+    def _open(self, choice: int) -> bytes:
+        """Open the indices up to this one, in order: openai-python raises when index 1 appears before index 0."""
+        new = range(self._opened, choice + 1)
+        self._opened = max(self._opened, choice + 1)
+        return b"".join(self._chunks.delta(index, ROLE) for index in new)
 
     def _to_call(self, choice: int, piece: ToolCall) -> Json:
         """Return a piece of a tool call; id, type and name appear once, in the first."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from routes.chunks import to_json
+import orjson
+
 from routes.errors import describe
 from upstreams.messages import Answer, Failure, Finish, Json, Reasoning, Result, Text, ToolCall, Usage
 
@@ -69,7 +70,7 @@ def finish_of_sections(results: Sequence[Result]) -> str:
 
 def to_completion(id: str, created: int, model: str, choices: list[Json], results: Sequence[Result]) -> bytes:
     """Return the body of the answer."""
-    return to_json(
+    return orjson.dumps(
         {
             "id": id,
             "object": "chat.completion",

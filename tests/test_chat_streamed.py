@@ -9,12 +9,24 @@ import pytest
 
 from tests.clock import advance
 from tests.gateway import gateway
-from tests.providers.faults import HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, status
+from tests.providers.faults import HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, answered, status
 from tests.providers.loopback import Call, Turn
 from upstreams.messages import Usage
 
 A = Turn(text=("Good", " morning"), usage=Usage(prompt=10, completion=2))
 B = Turn(text=("Bon", "jour"), usage=Usage(prompt=20, completion=3))
+
+
+LOGPROBS: dict[str, Any] = {
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi"},
+            "finish_reason": "stop",
+            "logprobs": {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}]},
+        }
+    ]
+}
 
 
 def deltas(events: list[Any]) -> list[Any]:
@@ -178,6 +190,26 @@ async def test_choices_are_live_and_index_0_stands_in_front() -> None:
     assert finishes == [1, 0]
 
 
+async def test_a_choice_that_never_comes_is_never_opened() -> None:
+    """An upstream that ignores n leaves one choice, opened and finished, and no promise of others."""
+    async with gateway(Turn(text=("One",), choices=1)) as g:
+        events = (await g.ask(model="a", n=3, stream=True)).events
+    assert {choice["index"] for event in events[:-1] for choice in event["choices"]} == {0}
+    assert events[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_logprobs_of_one_model_stream_with_their_text() -> None:
+    """A chunk with logprobs keeps them, and a whole answer has them too."""
+    body = answered(200, LOGPROBS)
+    async with gateway(body) as g:
+        events = (await g.ask(model="a", logprobs=True, stream=True)).events
+        whole = (await g.ask(model="a", logprobs=True)).json
+    assert whole["choices"][0]["logprobs"] == LOGPROBS["choices"][0]["logprobs"]
+    assert [c["logprobs"] for e in events[:-1] for c in e["choices"] if c["delta"].get("content")] == [
+        LOGPROBS["choices"][0]["logprobs"]
+    ]
+
+
 async def test_tool_calls_stream_as_openai_streams_them() -> None:
     """id, type and name come once, in the first piece of a call; the arguments follow in theirs."""
     turn = Turn(tool_calls=(Call("call_1", "weather", ('{"city":', '"Oslo"}')),), finish="tool_calls")
@@ -195,8 +227,9 @@ async def test_tool_calls_stream_as_openai_streams_them() -> None:
 async def test_reasoning_streams_beside_the_text() -> None:
     """What a model thinks is `reasoning_content`, and no part of the text."""
     async with gateway(Turn(reasoning=("Hm", "m"), text=("Yes",))) as g:
-        exchange = await g.ask(model="a", stream=True)
-        whole = (await g.ask(model="a")).json["choices"][0]["message"]
-    assert "".join(delta.get("reasoning_content", "") for delta in deltas(exchange.events)) == "Hmm"
-    assert exchange.text() == "Yes"
-    assert (whole["reasoning_content"], whole["content"]) == ("Hmm", "Yes")
+        for model, text in (("a", "Yes"), ("rawbot-omnibus", "--- [Provider A (a)] ---\nYes")):
+            exchange = await g.ask(model=model, stream=True)
+            whole = (await g.ask(model=model)).json["choices"][0]["message"]
+            assert "".join(delta.get("reasoning_content", "") for delta in deltas(exchange.events)) == "Hmm"
+            assert exchange.text() == text
+            assert (whole["reasoning_content"], whole["content"]) == ("Hmm", text)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
+from starlette.types import Message
 
 from tests.gateway import KEY, gateway
 from tests.providers.loopback import Turn
+from upstreams import openai
+from upstreams.messages import ChatRequest, Delta, Failure, Fault, Outgoing
 
 FINE = Turn(text=("Fine",))
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic dXNlcjpwYXNz", KEY, "Bearer tëst"])
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic dXNlcjpwYXNz", KEY, "Bearer tëst"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/v1/models/a"])
-async def test_without_a_key_nothing_is_told(authorization: str, path: str) -> None:
+async def test_without_a_key_nothing_is_told(authorization: str | None, path: str) -> None:
     """No key or a wrong one is a 401 with `invalid_api_key` and www-authenticate, on every endpoint of the API."""
     async with gateway(FINE) as g:
         method = "POST" if "chat" in path else "GET"
-        exchange = await g.exchange({}, path=path, method=method, headers={"authorization": authorization}).run()
+        exchange = g.exchange({}, path=path, method=method)
+        exchange.headers = {} if authorization is None else {"authorization": authorization}
+        await exchange.run()
     assert exchange.status == 401
     assert exchange.json["error"]["code"] == "invalid_api_key"
     assert exchange.answer_headers["www-authenticate"] == "Bearer"
@@ -151,6 +157,58 @@ async def test_one_line_of_log_per_request_without_content_or_keys(caplog: pytes
     )
     for secret in ("secret", "test-token", KEY):
         assert secret not in caplog.text
+
+
+async def test_a_fault_of_ours_is_a_500_in_the_envelope(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug, here in a dialect, is logged with its traceback and told without it; in a stream that runs, in the stream."""
+    async with gateway(FINE) as g:
+        [upstream] = g.state["service"].roster.upstreams
+        upstream.row = replace(upstream.row, dialect=Broken())
+        whole, streamed = await g.ask(model="a"), await g.ask(model="a", stream=True)
+    assert (whole.status, streamed.status) == (500, 500)
+    assert whole.json["error"] == {
+        "message": "An internal error occurred.",
+        "type": "server_error",
+        "param": None,
+        "code": None,
+    }
+    assert "ZeroDivisionError" in caplog.text
+
+
+class Broken:
+    """A dialect with a bug in it."""
+
+    FIELDS = openai.FIELDS
+    FINISH = openai.FINISH
+    PATH = openai.PATH
+    Reader = openai.Reader
+
+    def headers(self, token: str | None) -> dict[str, str]:
+        return {}
+
+    def body(self, model: str, request: ChatRequest) -> Outgoing:
+        raise ZeroDivisionError
+
+    def answer(self, payload: object, request: ChatRequest) -> list[Delta]:
+        return []
+
+    def failure(self, status: int, payload: object) -> Failure:
+        return Failure(Fault.BROKEN, status)
+
+
+async def test_websockets_are_refused() -> None:
+    """There is nothing here to speak by WebSocket: the handshake is closed."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with gateway(FINE) as g:
+        await g.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close"}]
 
 
 async def test_cors_is_off_unless_origins_are_set() -> None:

@@ -64,6 +64,7 @@ WRONG: dict[str, tuple[Any, str | None]] = {
     "unknown response_format": ({**QUESTION, "response_format": {"type": "xml"}}, "response_format"),
     "schema missing": ({**QUESTION, "response_format": {"type": "json_schema"}}, "response_format"),
     "unknown effort": ({**QUESTION, "reasoning_effort": "some"}, "reasoning_effort"),
+    "stops no texts": (b'{"messages":[{"role":"user","content":"x"}],"stop":[1]}', "stop"),
     "x_rawbot no object": ({**QUESTION, "x_rawbot": 1}, "x_rawbot"),
     "x_rawbot unknown key": ({**QUESTION, "x_rawbot": {"colour": "red"}}, "x_rawbot.colour"),
     "x_rawbot unknown value": ({**QUESTION, "x_rawbot": {"order": "random"}}, "x_rawbot.order"),
@@ -101,6 +102,23 @@ async def test_tools_are_fine_for_a_panel_with_choices() -> None:
     """In the layout `choices` each model may call tools of its own."""
     async with gateway(FINE, FINE) as g:
         assert (await g.ask(tools=TOOLS, x_rawbot={"layout": "choices"})).status == 200
+
+
+async def test_every_good_form_is_taken() -> None:
+    """What OpenAI allows in several forms is allowed in all of them."""
+    good: list[dict[str, Any]] = [
+        {"stop": "x"},
+        {"stop": ["x", "y"]},
+        {"tools": TOOLS, "tool_choice": "required"},
+        {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}},
+        {"logprobs": True, "top_logprobs": 2},
+        {"reasoning_effort": "low"},
+        {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": []}, USER]},
+    ]
+    async with gateway(FINE) as g:
+        for fields in good:
+            assert (await g.ask(model="a", **fields)).status == 200, fields
 
 
 async def test_nulls_count_as_absent() -> None:

@@ -101,7 +101,8 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
     dropped += tools.find_dropped(request.fields, *([] if strict else ["strict"]))
     dropped += conversation.find_dropped(request.messages, _TURNS)
-    said = conversation.to_wire(tools.rename_calls(request.messages, names, {}), _TURNS)
+    history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
+    said = conversation.to_wire(history, _TURNS)
     asked = {"model": model, "messages": conversation.lead_with_system(said), **members, **strict}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 

@@ -141,6 +141,8 @@ def _messages(request: ChatRequest) -> list[Message]:
     """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
     said = conversation.to_wire(tools.rename_calls(request.messages, {}, ids), _TURNS)
+    if said and said[-1]["role"] == "system":
+        said = conversation.lead_with_system(said)
     ordered = said[:1]
     for before, message in pairwise(said):
         if (before["role"], message["role"]) == ("tool", "user"):

@@ -92,6 +92,19 @@ def rename_calls(messages: tuple[Json, ...], names: Names, ids: Names) -> tuple[
     return tuple(_rename_in(message, names, ids) for message in messages) if names or ids else messages
 
 
+def distinct_ids(messages: tuple[Json, ...]) -> tuple[Json, ...]:
+    """Tell calls of different turns apart that have the same id, as those of models do who count from 0 in each turn."""
+    told: set[str] = set()
+    told_as: dict[str, str] = {}
+    distinct: list[Json] = []
+    for message in messages:
+        for id in {as_text(call.get("id")) for call in _calls_of(message)}:
+            told_as[id] = next(other for other in _numbered(id) if other not in told)
+            told.add(told_as[id])
+        distinct.append(_rename_in(message, {}, told_as) if told_as else message)
+    return tuple(distinct)
+
+
 def substitute(words: Iterable[str], fits: re.Pattern[str], attempt: Callable[[str, int], str]) -> dict[str, str]:
     """Give every word that does not fit another one that nobody else has; `attempt` proposes the nth."""
     words = list(dict.fromkeys(words))
@@ -195,6 +208,11 @@ def _begin_arguments(call: _Call, arguments: str) -> str:
 def _invent_id(answer_id: Any, choice: int, index: int) -> str:
     seed = f"{as_text(answer_id)} {choice} {index}".encode("utf-8", "surrogatepass")
     return "call_" + sha256(seed).hexdigest()[:24]
+
+
+def _numbered(id: str) -> Iterator[str]:
+    yield id
+    yield from (f"{id}_{number}" for number in itertools.count(2))
 
 
 def _calls_of(message: Json) -> list[Json]:

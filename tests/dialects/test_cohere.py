@@ -126,6 +126,19 @@ FIELDS: list[tuple[str, Json, Json, tuple[str, ...]]] = [
 
 MESSAGES: list[tuple[str, list[Json], list[Json], tuple[str, ...]]] = [
     (
+        "an id in two turns",
+        [HELLO, calling(call("a", "now")), result("a"), HELLO, calling(call("a", "now")), result("a")],
+        [
+            HELLO,
+            {"role": "assistant", "tool_calls": [call("a", "now")]},
+            result("a"),
+            HELLO,
+            {"role": "assistant", "tool_calls": [call("a_2", "now")]},
+            result("a_2"),
+        ],
+        (),
+    ),
+    (
         "system leads, developers are system",
         [HELLO, {"role": "system", "content": "A"}, {"role": "developer", "content": [{"type": "text", "text": "B"}]}],
         [{"role": "system", "content": "A"}, {"role": "system", "content": [{"type": "text", "text": "B"}]}, HELLO],

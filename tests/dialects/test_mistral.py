@@ -101,6 +101,12 @@ SHORT = "9uPIT5nNk"
 """What becomes of the id `call_abc`."""
 
 MESSAGES: list[tuple[str, list[Json], list[Json], tuple[str, ...]]] = [
+    (
+        "the system has the last word",
+        [HELLO, {"role": "system", "content": "Be brief."}],
+        [{"role": "system", "content": "Be brief."}, HELLO],
+        (),
+    ),
     ("developers are system", [{"role": "developer", "content": "A"}, HELLO], [{"role": "system", "content": "A"}, HELLO], ()),
     (
         "parts",
