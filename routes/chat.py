@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 
 from starlette.types import Receive, Scope, Send
 
@@ -90,7 +90,7 @@ class _Plan:
 
     def __init__(self, service: Service, inbound: Inbound) -> None:
         settings = service.settings
-        self.id = f"chatcmpl-{uuid.uuid4().hex}"
+        self.id = f"chatcmpl-{token_hex(16)}"
         self.created = int(time.time())
         self._inbound = inbound
         self._settings = settings
