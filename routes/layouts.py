@@ -23,6 +23,11 @@ class Layout(Protocol):
         """The time at which `tick` may have something to say."""
         ...
 
+    @property
+    def speaker(self) -> int | None:
+        """The one seat whose words leave as they come; None = every one's."""
+        ...
+
     def open(self) -> bytes:
         """Return the chunks with which the stream begins."""
         ...
@@ -60,6 +65,10 @@ class SectionsLayout:
     @property
     def wake_at(self) -> float | None:
         return self._sections.wake_at
+
+    @property
+    def speaker(self) -> int | None:
+        return self._sections.speaker
 
     def open(self) -> bytes:
         return self._chunks.delta(0, ROLE)
@@ -115,6 +124,7 @@ class ChoicesLayout:
     """One choice per seat, all live; a single seat may itself bring several choices (n > 1)."""
 
     wake_at = None
+    speaker = None
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks

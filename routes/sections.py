@@ -18,20 +18,20 @@ class Sections:
         self._order = order
         self._grace = grace
         self._turn_began = now
-        self._speaker: int | None = None
+        self.speaker: int | None = None
         self._to_speak = list(range(seats))
         self._kept: dict[int, list[Delta]] = {}
 
     @property
     def wake_at(self) -> float | None:
         """The time at which `tick` may let somebody speak; None while only a delta can."""
-        if self._order != "configured" or self._speaker is not None or not self._kept:
+        if self._order != "configured" or self.speaker is not None or not self._kept:
             return None
         return self._turn_began + self._grace
 
     def feed(self, seat: int, delta: Delta, now: float) -> list[SeatDelta]:
         """Take the next delta of a seat and return what may be said now."""
-        if seat == self._speaker:
+        if seat == self.speaker:
             if not isinstance(delta, Finish | Failure):
                 return [(seat, delta)]
             self._end_turn(now)
@@ -42,9 +42,9 @@ class Sections:
     def tick(self, now: float) -> list[SeatDelta]:
         """Return what may be said because of the time."""
         said: list[SeatDelta] = []
-        while self._speaker is None and (seat := self._next_speaker(now)) is not None:
+        while self.speaker is None and (seat := self._next_speaker(now)) is not None:
             self._to_speak.remove(seat)
-            self._speaker = seat
+            self.speaker = seat
             kept = self._kept.pop(seat)
             said += [(seat, delta) for delta in kept]
             if _ended(kept):
@@ -52,7 +52,7 @@ class Sections:
         return said
 
     def _end_turn(self, now: float) -> None:
-        self._speaker = None
+        self.speaker = None
         self._turn_began = now
 
     def _next_speaker(self, now: float) -> int | None:

@@ -87,6 +87,7 @@ class _Generator:
                 self._spoken = True
         if not taken:
             self._ready.append(self._layout.tick(now))
+        self._deltas.listen_to(self._layout.speaker)
 
     def _may_start(self) -> bool:
         """Hold the status line until someone has spoken, but not for ever: proxies give up on a silent server."""

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
+from typing import Any, TypeVarTuple, Unpack
+
+Ts = TypeVarTuple("Ts")
 
 
 class SteerableLoop(asyncio.SelectorEventLoop):
-    """Time passes as usual, and `advance` skips over the rest: timers that are due by then run at once."""
+    """Time passes as usual, and `advance` skips over the rest: timers that are due by then run at once.
+
+    It also counts what costs: tasks and timers.
+    """
 
     def __init__(self) -> None:
         self._skipped = 0.0
+        self.tasks_made: list[str] = []
+        self.timers_set = 0
         super().__init__()
+        self.set_task_factory(self._count_task)
+
+    def _count_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        self.tasks_made.append(coroutine.__qualname__)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        self.timers_set += 1
+        return super().call_at(when, callback, *args, context=context)
 
     def time(self) -> float:
         return super().time() + self._skipped
@@ -23,11 +43,15 @@ class SteerableLoop(asyncio.SelectorEventLoop):
         self.call_soon(lambda: None)
 
 
-def advance(seconds: float) -> None:
-    """Turn the running loop's clock forward."""
+def running_loop() -> SteerableLoop:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteerableLoop)
-    loop.advance(seconds)
+    return loop
+
+
+def advance(seconds: float) -> None:
+    """Turn the running loop's clock forward."""
+    running_loop().advance(seconds)
 
 
 @contextmanager

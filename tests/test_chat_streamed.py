@@ -107,6 +107,21 @@ async def test_the_tail_is_flushed_in_one_chunk() -> None:
         assert {"content": "many small pieces"} in deltas(exchange.events)
 
 
+async def test_a_tail_is_read_at_once_when_its_turn_comes() -> None:
+    """While another speaks a tail is only looked at now and then, but all that it had said is there with its heading."""
+    head, tail = asyncio.Event(), asyncio.Event()
+    speaks = Turn(text=("first",), pace={1: head})
+    waits = Turn(text=("some", " more", " yet"), pace={1: tail, 3: asyncio.Event()})
+    async with gateway(speaks, waits) as g, g.asking(stream=True) as exchange:
+        await exchange.wait_until(lambda seen: seen.text().endswith("first"))
+        await g.providers[1].wait_for_calls(1)
+        tail.set()
+        head.set()
+        await exchange.wait_until(lambda seen: seen.text().endswith("(b)] ---\nsome more yet"))
+        exchange.leave()
+        await g.providers[1].wait_until_quiet()
+
+
 async def test_a_hung_head_costs_one_second_of_grace() -> None:
     """When the first of the panel is silent, the second speaks after SECTION_GRACE_MS, and the status is out at once."""
     async with gateway(HANG_BEFORE_FIRST_TOKEN, B) as g, g.asking(stream=True) as exchange:

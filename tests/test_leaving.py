@@ -49,6 +49,17 @@ async def test_leaving_while_blocked_in_send_ends_every_upstream_call() -> None:
     await g.providers[0].wait_until_quiet()
 
 
+async def test_leaving_while_a_tail_waits_unread_ends_its_call() -> None:
+    """An upstream whose words are left in the kernel while another speaks is closed like any other."""
+    head = Turn(text=("first",), pace={1: asyncio.Event()})
+    async with gateway(head, ENDLESS) as g, g.asking(stream=True) as exchange:
+        await exchange.wait_until(lambda seen: seen.text().endswith("first"))
+        await g.providers[1].wait_for_calls(1)
+        exchange.leave()
+        for provider in g.providers:
+            await provider.wait_until_quiet()
+
+
 async def test_a_client_that_never_reads_is_given_up() -> None:
     """After SEND_TIMEOUT in one `send` the call ends; until then the upstream is held back, not buffered."""
     async with gateway(ENDLESS, MAX_ANSWER_BYTES=str(2**30)) as g, g.asking(model="a", stream=True) as exchange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -103,7 +103,9 @@ class Upstream:
         times = fields["n"] if "n" in outgoing.dropped else 1
         dropped = tuple(name for name in outgoing.dropped if name != "n")
         streamed = outgoing.body.get("stream") is True
-        return [Call(self, request, orjson.dumps(outgoing.body), streamed, dropped)] * times
+        # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.
+        payload = bytes(memoryview(orjson.dumps(outgoing.body)))
+        return [Call(self, request, payload, streamed, dropped)] * times
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,8 @@ class _Attempts:
         return await self._read_whole(response, dialect)
 
     async def _read_whole(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
-        self._clock.reschedule(self._deadline)
+        if self._call.streamed:
+            self._clock.reschedule(self._deadline)
         limit = self._limits.max_answer_bytes
         body = await _read_at_most(response, limit)
         if len(body) > limit:
@@ -211,7 +214,7 @@ class _Attempts:
             payload = read_json(body)
         except ValueError:
             return Failure(Fault.MALFORMED, message="an answer that is no JSON")
-        return await self._pass_on(dialect.answer(payload, self._call.request)) or Failure(Fault.MALFORMED)
+        return await self._pass_on(dialect.answer(payload, self._call.request), response) or Failure(Fault.MALFORMED)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
@@ -220,13 +223,13 @@ class _Attempts:
             deltas: list[Delta] = []
             for event in parser.feed(data):
                 deltas += reader.read(event)
-            if deltas and (end := await self._pass_on(deltas)):
+            if deltas and (end := await self._pass_on(deltas, response)):
                 await _finish_body(response)
                 return end
         deltas = [delta for event in parser.close() for delta in reader.read(event)]
-        return await self._pass_on(deltas + reader.close()) or Failure(Fault.INTERRUPTED)
+        return await self._pass_on(deltas + reader.close(), response) or Failure(Fault.INTERRUPTED)
 
-    async def _pass_on(self, deltas: list[Delta]) -> Finish | Failure | None:
+    async def _pass_on(self, deltas: list[Delta], response: aiohttp.ClientResponse) -> Finish | Failure | None:
         """Emit pieces and usage; hold the end back and return it, for only the caller knows whether it is the last word."""
         last = deltas[-1] if deltas else None
         end = last if isinstance(last, Finish | Failure) else None
@@ -237,12 +240,16 @@ class _Attempts:
         if self._size > self._limits.max_answer_bytes:
             return Failure(Fault.TOO_LARGE)
         self._spoken = True
-        if (room := self._emit(said)) is not None:
-            # Here the client is slow, not the upstream: its silence does not count.
+        room = self._emit(said)
+        if end is not None:
+            return end
+        if room is not None:
+            # Here the client is slow or hears another, not the upstream: its silence does not count.
             self._clock.reschedule(None)
-            await room.wait()
+            with _unread(response):
+                await room.wait()
         self._expect_within(self._limits.idle_timeout)
-        return end
+        return None
 
     def _expect_within(self, seconds: float) -> None:
         """Let the call time out unless something is said within so many seconds."""
@@ -266,6 +273,20 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             break
     return bytes(body)
+
+
+@contextlib.contextmanager
+def _unread(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Leave what comes in the kernel's buffer: so it is read in one go later, and a slow client stops the upstream."""
+    connection = response.connection
+    transport = None if connection is None else connection.transport
+    if transport is not None and not transport.is_closing():
+        transport.pause_reading()
+    try:
+        yield
+    finally:
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
 
 
 async def _finish_body(response: aiohttp.ClientResponse) -> None:

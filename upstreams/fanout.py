@@ -14,6 +14,10 @@ MAX_WAITING = 256
 """Deltas that wait for the client before the upstreams are made to wait: some seconds of a fast panel, some 50 kB.
 More would only fill the memory for a client that does not read; less would stall quick upstreams at every hiccup."""
 
+TAIL_PAUSE = 0.25
+"""Seconds between two looks at what the other seats say while one speaks: nobody sees it before its turn, when it is read
+at once, and twelve tokens in one go cost hardly more than one."""
+
 SeatDelta: TypeAlias = tuple[int, Delta]
 """A delta and the seat in the panel that it comes from."""
 
@@ -50,10 +54,14 @@ class Deltas:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._speaker: int | None = None
+        self._look = asyncio.Event()
+        self._look.set()
         self.seats = [Seat(call, self._loop.time()) for call in calls]
         self._open = len(calls)
         self._waiting: list[SeatDelta] = []
         self._taker: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -66,12 +74,24 @@ class Deltas:
             self._open -= seat.result is not None
             self._waiting += [(number, delta) for delta in deltas]
             self._wake()
-            if len(self._waiting) < MAX_WAITING:
-                return None
-            self._room.clear()
-            return self._room
+            if len(self._waiting) >= MAX_WAITING:
+                self._room.clear()
+                return self._room
+            return None if self._speaker in (None, number) else self._next_look()
 
         await seat.call.run(put)
+
+    def listen_to(self, speaker: int | None) -> None:
+        """Hear one seat at once and the others every TAIL_PAUSE; None: all of them at once."""
+        if speaker != self._speaker:
+            self._speaker = speaker
+            self._look.set()
+
+    def _next_look(self) -> asyncio.Event:
+        if self._look.is_set():
+            self._look.clear()
+            self._loop.call_later(TAIL_PAUSE, self._look.set)
+        return self._look
 
     @property
     def ended(self) -> bool:
@@ -87,15 +107,25 @@ class Deltas:
         return taken
 
     async def _wait(self, until: float | None) -> None:
-        # A bare future and timer instead of asyncio.timeout: this runs once per token.
+        # A bare future instead of asyncio.timeout, and a timer that is left to ring too early: this runs once per token.
         self._taker = self._loop.create_future()
-        alarm = None if until is None else self._loop.call_at(until, self._wake)
+        if until is not None and (self._alarm is None or until < self._alarm.when()):
+            self.hush()
+            self._alarm = self._loop.call_at(until, self._ring)
         try:
             await self._taker
         finally:
             self._taker = None
-            if alarm is not None:
-                alarm.cancel()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()
+
+    def hush(self) -> None:
+        """Take the timer back."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _wake(self) -> None:
         if self._taker is not None and not self._taker.done():
@@ -111,6 +141,7 @@ async def fan_out(calls: Sequence[Call]) -> AsyncIterator[Deltas]:
         try:
             yield deltas
         finally:
+            deltas.hush()
             for task in running:
                 task.cancel()
 
