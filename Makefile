@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 CODE := app.py settings.py routes upstreams server tests bench
 
-.PHONY: run test format lint types pytest requirements bench bench-plot clean
+.PHONY: run test format lint types pytest requirements bench bench-all bench-plot soak clean
 
 run: .venv/production .venv/local
 	@exec $(BIN)/python app.py
@@ -37,6 +37,19 @@ requirements: .venv/development
 	$(COMPILE) setup.cfg --extra dev --output-file requirements-dev.txt
 	$(BIN)/python -c 'import configparser as c; s = c.ConfigParser(); s.read("setup.cfg"); print(s["options.extras_require"]["local"])' \
 	    | $(COMPILE) --no-deps - --output-file requirements-local.txt
+
+# Measurements: bench/README.md says what each figure means. `bench-plot` draws what `bench` has written.
+bench: .venv/production
+	@$(BIN)/python -m bench.run
+
+bench-all: .venv/production
+	@$(BIN)/python -m bench.run --all
+
+bench-plot: .venv/development
+	@$(BIN)/python -m bench.plot
+
+soak: .venv/production
+	@$(BIN)/python -m bench.soak --seconds 120
 
 .venv/pip:
 	@echo "making .venv with $$($(PYTHON) --version) …"
