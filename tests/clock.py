@@ -26,7 +26,8 @@ class SteerableLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(self._count_task)
 
     def _count_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        self.tasks_made.append(coroutine.__qualname__)
+        # What closes an asynchronous generator is a coroutine without a name.
+        self.tasks_made.append(getattr(coroutine, "__qualname__", ""))
         return asyncio.Task(coroutine, loop=loop, **options)
 
     def call_at(
