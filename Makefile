@@ -75,4 +75,4 @@ soak: .venv/production
 	@touch $@
 
 clean:
-	rm -rf .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv bench/.environments .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from routes.auth import read_keys
 from routes.chat import Chat
@@ -36,7 +37,7 @@ def create_app(settings: Settings, gate: Gate) -> Starlette:
     keys = read_keys(settings, paid=any(row.token for row in rows))
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Service]]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Service]]:
         async with open_session(settings) as session, local_rows(settings, rows) as local:
             check_ids([*rows, *local])
             roster = Roster([Upstream(row, session, settings) for row in (*rows, *local)])
@@ -53,7 +54,7 @@ def create_app(settings: Settings, gate: Gate) -> Starlette:
                 expose_headers=["x-request-id", "retry-after"],
             )
         )
-    app = Starlette(
+    application = Starlette(
         routes=[
             Route("/v1/chat/completions", Chat(), methods=["POST"]),
             Route("/v1/models", list_models),
@@ -67,8 +68,8 @@ def create_app(settings: Settings, gate: Gate) -> Starlette:
         lifespan=lifespan,
     )
     # A redirect to an absolute http:// address is no answer to a health check.
-    app.router.redirect_slashes = False
-    return app
+    application.router.redirect_slashes = False
+    return application
 
 
 async def answer_api_error(request: Request, error: Exception) -> Response:
@@ -83,6 +84,22 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return await answer_api_error(request, ApiError(error.status_code, f"{message}.", headers=error.headers))
 
 
+class Lazy:
+    """The application for `hypercorn app:app`, made at its lifespan: to import this file reads no environment."""
+
+    def __init__(self) -> None:
+        self._app: Starlette | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            settings = read_settings()
+            self._app = create_app(settings, Gate(settings.max_in_flight))
+        await self._app(scope, receive, send)
+
+
+app = Lazy()
+
+
 def main() -> int:
     """Serve until a signal; return the exit code."""
     try:
@@ -94,7 +111,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-# For `hypercorn app:app`; `python app.py` above never comes here.
-_settings = read_settings()
-app = create_app(_settings, Gate(_settings.max_in_flight))

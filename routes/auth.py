@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Iterable
 
 from routes.errors import ApiError
 from settings import OPEN_ACCESS, Settings, SettingsError
+
+log = logging.getLogger("rawbot")
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -41,8 +44,11 @@ def read_keys(settings: Settings, *, paid: bool) -> Keys:
     secret = settings.environment.secret("API_MASTER_KEY")
     value = "" if secret is None else str(secret)
     if value == OPEN_ACCESS:
+        log.warning("API_MASTER_KEY=%s: the service is open to everybody", OPEN_ACCESS)
         return Keys(())
     keys = [key.strip() for key in value.split(",") if key.strip()]
+    if secret is not None and not keys:
+        raise SettingsError("API_MASTER_KEY holds no key")
     if not keys and paid:
         raise SettingsError(
             "API_MASTER_KEY must be set, for a provider's token is: anybody could spend it; "

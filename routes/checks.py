@@ -74,8 +74,18 @@ def _check_replaced(name: str) -> Check:
     return lambda value: f"is deprecated and not supported; use `{name}`"
 
 
+LONGEST_MODEL = 1024
+"""Characters of a model id, or of a list of them: it is repeated in every chunk of the answer, and in the log."""
+
+
+def _check_model(value: Any) -> str | None:
+    if isinstance(value, str) and len(value) <= LONGEST_MODEL:
+        return None
+    return f"must be a text of at most {LONGEST_MODEL} characters"
+
+
 CHECKS: Mapping[str, Check] = {
-    "model": _a(str, "a text"),
+    "model": _check_model,
     "messages": _a(list, "a list of messages"),
     "stream": _a(bool, "true or false"),
     "stream_options": _a(dict, "an object"),

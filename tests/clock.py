@@ -55,6 +55,12 @@ def advance(seconds: float) -> None:
     running_loop().advance(seconds)
 
 
+async def settle() -> None:
+    """Let everything run that is due, so that a test may say what has not happened."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Cancel a body that takes longer in real time, however far a test has turned the loop's clock."""

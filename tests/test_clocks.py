@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.clock import advance
+from tests.clock import advance, settle
 from tests.gateway import gateway
 from tests.providers.faults import (
     CLOSED_BEFORE_HEADERS,
@@ -28,7 +28,9 @@ async def test_a_stream_that_says_nothing_times_out(fault: Fault) -> None:
     async with gateway(fault, STATUS_HOLD="60") as g, g.asking(model="a", stream=True) as exchange:
         await g.providers[0].wait_for_calls(1)
         advance(29)
+        await settle()
         assert g.providers[0].open_calls == 1
+        assert not exchange.complete
         advance(1)
         await g.providers[0].wait_until_quiet()
     assert exchange.status == 504
@@ -40,7 +42,9 @@ async def test_a_whole_answer_may_take_until_the_total_deadline() -> None:
     async with gateway(HANG_BEFORE_HEADERS) as g, g.asking(model="a") as exchange:
         await g.providers[0].wait_for_calls(1)
         advance(119)
+        await settle()
         assert g.providers[0].open_calls == 1
+        assert not exchange.complete
         advance(1)
     assert exchange.status == 504
 
@@ -110,9 +114,10 @@ async def test_a_short_retry_after_is_honoured(by_date: bool) -> None:
         async with g.asking(model="a") as exchange:
             await provider.wait_for_calls(1)
             await provider.wait_until_quiet()
-            advance(1)
+            advance(2.5)
+            await settle()
             assert len(provider.received) == 1
-            advance(3)
+            advance(1.5)
     assert exchange.status == 200
 
 
@@ -124,8 +129,8 @@ async def test_a_long_retry_after_is_passed_on() -> None:
     assert exchange.answer_headers["retry-after"] == "60"
 
 
-async def test_the_breaker_skips_an_upstream_after_failures_in_a_row() -> None:
-    """After BREAKER_FAILURES failures it is not asked, /readyz says so, and the others still answer."""
+async def test_the_breaker_skips_an_upstream_after_failures_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
+    """After BREAKER_FAILURES failures it is not asked, /readyz and the log say so, and the others still answer."""
     with refused() as url:
         async with gateway(url, FINE, RETRIES="0", BREAKER_FAILURES="2") as g:
             for _ in range(2):
@@ -134,6 +139,7 @@ async def test_the_breaker_skips_an_upstream_after_failures_in_a_row() -> None:
             assert answer["x_rawbot"]["results"][0]["error"]["type"] == "skipped"
             assert "Request failed: skipped after repeated failures\n" in answer["choices"][0]["message"]["content"]
             ready = await g.get("/readyz")
+    assert "upstream a: its breaker is open" in caplog.text
     assert ready.status == 200
     assert ready.json["upstreams"] == {"a": "open", "b": "closed"}
 

@@ -24,7 +24,10 @@ async def test_a_token_costs_no_task_no_timer_and_one_send(fields: dict[str, obj
     """Between the second token and the last, nothing is made per token but the one message that carries it."""
     gates = {place: asyncio.Event() for place in range(TOKENS + 1)}
     talker = Turn(text=tuple("x" * TOKENS), pace=gates)
-    async with gateway(talker) as g, g.asking(stream=True, **fields) as exchange:
+    async with gateway(talker, Turn(text=("y",))) as g, g.asking(stream=True, **fields) as exchange:
+        if "model" not in fields:
+            await g.providers[1].wait_for_calls(1)
+            await g.providers[1].wait_until_quiet()
         for place in (0, 1):
             gates[place].set()
             await exchange.wait_until(has_said(place + 1))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.clock import advance
+from tests.clock import advance, settle
 from tests.gateway import gateway
 from tests.providers.faults import ENDLESS, HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, Fault
 from tests.providers.loopback import Turn
@@ -67,6 +67,7 @@ async def test_a_client_that_never_reads_is_given_up() -> None:
         exchange.stop_reading()
         await exchange.wait_until(lambda seen: seen.blocked)
         advance(29)
+        await settle()
         assert g.providers[0].open_calls == 1
         advance(31)
         await g.providers[0].wait_until_quiet()
@@ -83,9 +84,11 @@ async def test_leaving_while_the_body_is_sent_asks_nobody() -> None:
     assert exchange.answered == []
 
 
-async def test_a_finished_answer_is_not_taken_for_a_departure() -> None:
+async def test_a_finished_answer_is_not_taken_for_a_departure(caplog: pytest.LogCaptureFixture) -> None:
     """The disconnect that follows every answer changes nothing: the log line tells how the upstreams fared."""
+    caplog.set_level("INFO", logger="rawbot.access")
     async with gateway(Turn(text=("Hi",))) as g, g.asking(model="a", stream=True) as exchange:
         await exchange.wait_until(lambda seen: seen.complete)
         exchange.leave()
     assert exchange.events[-1] == "[DONE]"
+    assert "upstreams=a:ok" in caplog.text

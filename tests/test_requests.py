@@ -46,6 +46,7 @@ WRONG: dict[str, tuple[Any, str | None]] = {
         "messages[1]",
     ),
     "model a number": ({**QUESTION, "model": 5}, "model"),
+    "model too long": ({**QUESTION, "model": "a," * 600}, "model"),
     "stream a text": ({**QUESTION, "stream": "yes"}, "stream"),
     "temperature too high": ({**QUESTION, "temperature": 2.1}, "temperature"),
     "temperature a boolean": ({**QUESTION, "temperature": True}, "temperature"),

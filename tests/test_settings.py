@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,10 +102,18 @@ def test_nothing_shows_a_secret() -> None:
 
 def test_paid_tokens_are_not_opened_to_everybody() -> None:
     """A provider's token without API_MASTER_KEY stops the start; `1` opens it on purpose."""
-    token = {"COHERE_TOKEN": "test-token"}
+    token = {"COHERE_TOKEN": "test-token", "UPSTREAMS_FILE": os.devnull}
     with pytest.raises(SettingsError, match=r"^API_MASTER_KEY must be set, for a provider's token is"):
         create_app(read_settings(token), Gate(1))
     create_app(read_settings({**token, "API_MASTER_KEY": "1"}), Gate(1))
+
+
+def test_a_service_that_is_open_says_so_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
+    """API_MASTER_KEY=1 is warned about, and a value without any key in it is a mistake and no opening."""
+    create_app(read_settings({"API_MASTER_KEY": "1", "UPSTREAMS_FILE": os.devnull}), Gate(1))
+    assert "open to everybody" in caplog.text
+    with pytest.raises(SettingsError, match="holds no key"):
+        create_app(read_settings({"API_MASTER_KEY": " , ", "UPSTREAMS_FILE": os.devnull}), Gate(1))
 
 
 def test_a_row_with_a_token_needs_a_key_too(tmp_path: Path) -> None:

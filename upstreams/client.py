@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ from upstreams.retry import CLIENTS_OWN, pause_before_retry
 from upstreams.rows import Row
 from upstreams.shapes import read_json
 from upstreams.sse import EventParser, EventTooLarge
+
+log = logging.getLogger("rawbot")
 
 Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
 """Takes what a call says; returns an event to wait for before the next when there is no room for more."""
@@ -133,11 +136,21 @@ class Call:
         except BaseException:
             breaker.abandoned()
             raise
+        before = breaker.state(loop.time())
         if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
             breaker.failed(loop.time())
         else:
             breaker.succeeded()
-        emit([end])
+        if (after := breaker.state(loop.time())) is not before:
+            log.warning("upstream %s: its breaker is %s", self.upstream.row.id, after.value)
+        emit([self._without_token(end)])
+
+    def _without_token(self, end: Finish | Failure) -> Finish | Failure:
+        """Take the token out of an upstream's words, whatever it looks like: some say which one they refused."""
+        token = self.upstream.row.token
+        if isinstance(end, Failure) and token and token in end.message:
+            return replace(end, message=end.message.replace(token, "…"))
+        return end
 
 
 class _Attempts:
