@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from starlette.types import Message
 from tests.gateway import KEY, gateway
 from tests.providers.loopback import Turn
 from upstreams import openai
-from upstreams.messages import ChatRequest, Delta, Failure, Fault, Outgoing
+from upstreams.messages import ChatRequest, Delta, Failure, Outgoing
+from upstreams.sse import Event
 
 FINE = Turn(text=("Fine",))
 
@@ -159,41 +161,46 @@ async def test_one_line_of_log_per_request_without_content_or_keys(caplog: pytes
         assert secret not in caplog.text
 
 
-async def test_a_fault_of_ours_is_a_500_in_the_envelope(caplog: pytest.LogCaptureFixture) -> None:
-    """A bug, here in a dialect, is logged with its traceback and told without it; in a stream that runs, in the stream."""
-    async with gateway(FINE) as g:
+async def test_a_fault_of_ours_is_logged_and_told_without_its_details(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug, here in a dialect, is a 500 before the first word, and after it an error in the stream, before [DONE]."""
+    gate = asyncio.Event()
+    async with gateway(Turn(text=("first", "second"), pace={1: gate})) as g:
         [upstream] = g.state["service"].roster.upstreams
         upstream.row = replace(upstream.row, dialect=Broken())
-        whole, streamed = await g.ask(model="a"), await g.ask(model="a", stream=True)
-    assert (whole.status, streamed.status) == (500, 500)
-    assert whole.json["error"] == {
-        "message": "An internal error occurred.",
-        "type": "server_error",
-        "param": None,
-        "code": None,
-    }
-    assert "ZeroDivisionError" in caplog.text
+        async with g.asking(model="a", stream=True) as streamed:
+            await streamed.wait_until(lambda seen: seen.text() == "first")
+            gate.set()
+        whole = await g.ask(model="a")
+    expected = {"message": "An internal error occurred.", "type": "server_error", "param": None, "code": None}
+    assert (whole.status, whole.json["error"]) == (500, expected)
+    assert streamed.events[-2:] == [{"error": expected}, "[DONE]"]
+    assert caplog.text.count("ZeroDivisionError") >= 2
 
 
 class Broken:
-    """A dialect with a bug in it."""
+    """A dialect with a bug in its answers: it stumbles over whole ones, and over the second word of a stream."""
 
     FIELDS = openai.FIELDS
     FINISH = openai.FINISH
     PATH = openai.PATH
-    Reader = openai.Reader
+
+    class Reader(openai.Reader):
+        def read(self, event: Event) -> list[Delta]:
+            if b"second" in event.data:
+                raise ZeroDivisionError
+            return super().read(event)
 
     def headers(self, token: str | None) -> dict[str, str]:
-        return {}
+        return openai.headers(token)
 
     def body(self, model: str, request: ChatRequest) -> Outgoing:
-        raise ZeroDivisionError
+        return openai.body(model, request)
 
     def answer(self, payload: object, request: ChatRequest) -> list[Delta]:
-        return []
+        raise ZeroDivisionError
 
     def failure(self, status: int, payload: object) -> Failure:
-        return Failure(Fault.BROKEN, status)
+        return openai.failure(status, payload)
 
 
 async def test_websockets_are_refused() -> None:

@@ -8,12 +8,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from settings import Settings
+from settings import Environment, Settings
 from tests.process import ROOT, served
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
 from upstreams.fields import Field
-from upstreams.roster import PROVIDERS
+from upstreams.roster import DIALECTS, PROVIDERS
+from upstreams.rows import read_rows
 
 README = (ROOT / "README.md").read_text()
 TEXT = "--- [Here (a)] ---\nRed\n--- [There (b)] ---\nGreen"
@@ -78,6 +79,15 @@ def example(language: str) -> str:
     found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
     assert found
     return found[1]
+
+
+def test_the_rows_of_the_readme_are_valid(tmp_path: Path) -> None:
+    """The file of rows that the README shows is one that the service takes, whole."""
+    path = tmp_path / "upstreams.toml"
+    path.write_text(example("toml"))
+    tokens = dict.fromkeys(re.findall(r'token = "(\w+)"', path.read_text()), "test-token")
+    rows = read_rows(path, DIALECTS, Environment(tokens))
+    assert [row.provider for row in rows] == ["OpenAI", "Groq", "OpenRouter", "vLLM", "Ollama", "Azure"]
 
 
 async def run(*command: str) -> str:
