@@ -28,7 +28,7 @@ from server.run import run
 from settings import Settings, SettingsError, read_settings
 from upstreams.client import Upstream, open_session
 from upstreams.local import local_rows
-from upstreams.roster import Roster, check_ids, configured_rows
+from upstreams.roster import ADVICE, Roster, check_ids, configured_rows
 
 
 def create_app(settings: Settings, gate: Gate) -> Starlette:
@@ -38,7 +38,7 @@ def create_app(settings: Settings, gate: Gate) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Service]]:
-        async with open_session(settings) as session, local_rows(settings, rows) as local:
+        async with open_session(settings) as session, local_rows(settings, rows, ADVICE) as local:
             check_ids([*rows, *local])
             roster = Roster([Upstream(row, session, settings) for row in (*rows, *local)])
             yield {"service": Service(settings, roster, keys, gate, created=int(time.time()))}

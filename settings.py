@@ -34,11 +34,10 @@ def seconds(value: str) -> float:
 
 
 def milliseconds(value: str) -> float:
-    """Read milliseconds into seconds; 0 is allowed."""
     number = float(value)
     if not (math.isfinite(number) and number >= 0):
         raise ValueError("must be a number of milliseconds, 0 or more")
-    return number / 1000
+    return number
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -119,7 +118,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set from outside, read and checked; durations are in seconds, sizes in bytes."""
+    """Everything that can be set from outside, read and checked: seconds unless a name says ms, and bytes."""
 
     environment: Environment = field(default_factory=lambda: Environment({}))
 
@@ -146,7 +145,7 @@ class Settings:
     idle_timeout: float = setting(60.0, seconds, "longest silence between two pieces of an upstream's stream, s")
     status_hold: float = setting(10.0, seconds, "longest time the status line waits for the first word, s")
     heartbeat: float = setting(15.0, seconds, "silence towards the client that is broken by an empty chunk, s")
-    section_grace_ms: float = setting(1.0, milliseconds, "how long a section's turn waits for its model, ms")
+    section_grace_ms: float = setting(1000.0, milliseconds, "how long a section's turn waits for its model, ms")
     drain_seconds: float = setting(25.0, seconds, "time that running requests get after a stop signal, s")
     max_body_bytes: int = setting(10 * 2**20, whole(1), "largest request body, bytes")
     body_timeout: float = setting(30.0, seconds, "time for a request body to arrive, s")

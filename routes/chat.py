@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from routes.chunks import Chunks
 from routes.edge import note_for_log
-from routes.errors import SERVER_ERROR, ApiError, all_failed, not_found, unavailable
+from routes.errors import ApiError, all_failed, internal_error, not_found, unavailable
 from routes.gate import GateClosed
 from routes.inbound import Inbound, check_panel, read_request
 from routes.layouts import ChoicesLayout, Layout, SectionsLayout
@@ -23,10 +23,12 @@ from routes.service import Service, service_of
 from routes.stream import Streaming, error_event, stream_answer
 from upstreams.client import Call
 from upstreams.fanout import Seat, collect
-from upstreams.messages import Failure, Result
+from upstreams.messages import Answer, Failure
 from upstreams.roster import UnknownModel
 
 log = logging.getLogger("rawbot")
+
+BUSY = "The service is busy or about to restart; please try again."
 
 
 class Chat:
@@ -37,8 +39,13 @@ class Chat:
         service = service_of(scope)
         presence = Presence(receive, send, service.settings.send_timeout)
         try:
+            if service.gate.closed:
+                raise GateClosed
             inbound = await _read(scope, service, presence)
         except ClientLeft:
+            return
+        except GateClosed:
+            await send_error(send, unavailable(BUSY))
             return
         except ApiError as error:
             await send_error(send, error)
@@ -46,16 +53,18 @@ class Chat:
         try:
             with service.gate.enter(presence.stop):
                 async with presence.attended():
-                    note_for_log(scope, inbound.model, await _answer(service, inbound, presence))
+                    await _answer(scope, service, inbound, presence)
+                    return
+            note_for_log(scope, inbound.model, presence.departure)
             if presence.departure is Departure.STOPPED:
                 raise unavailable("The service is restarting; please try again.")
         except GateClosed:
-            await send_error(send, unavailable("The service is busy or about to restart; please try again."))
+            await send_error(send, unavailable(BUSY))
         except ApiError as error:
             await _end_with(error, inbound, presence, send)
         except Exception:
             log.exception("a request failed by a fault of ours")
-            await _end_with(ApiError(500, "An internal error occurred.", type=SERVER_ERROR), inbound, presence, send)
+            await _end_with(internal_error(), inbound, presence, send)
 
 
 async def _read(scope: Scope, service: Service, presence: Presence) -> Inbound:
@@ -64,24 +73,28 @@ async def _read(scope: Scope, service: Service, presence: Presence) -> Inbound:
     return read_request(body)
 
 
-async def _answer(service: Service, inbound: Inbound, presence: Presence) -> list[Result]:
+async def _answer(scope: Scope, service: Service, inbound: Inbound, presence: Presence) -> None:
     plan = _Plan(service, inbound)
+    answers: list[Answer] = []
     if inbound.request.stream:
-        return await stream_answer(plan.streaming(), presence.send)
-    answers = await collect(plan.calls)
-    results = [answer.result for answer in answers]
+        results = await stream_answer(plan.streaming(), presence.send)
+    else:
+        answers = await collect(plan.calls)
+        results = [answer.result for answer in answers]
+    note_for_log(scope, inbound.model, results)
+    if presence.answer_started:
+        return
     if all(isinstance(result.end, Failure) for result in results):
         raise all_failed(results)
     choices = sections_choices(answers) if plan.in_sections else single_choices(answers)
     await send_json(presence.send, 200, to_completion(plan.id, plan.created, inbound.model, choices, results))
-    return results
 
 
 async def _end_with(error: ApiError, inbound: Inbound, presence: Presence, send: Send) -> None:
-    """Tell of an error: in the stream where it has begun, as an error answer where nothing has."""
+    """Tell of an error: in the stream where it has begun, as an error answer where nothing has, and not at all at its end."""
     if not presence.answer_started:
         await send_error(send, error)
-    elif inbound.request.stream:
+    elif inbound.request.stream and not presence.answer_ended:
         await send({"type": "http.response.body", "body": error_event(error), "more_body": False})
 
 
@@ -115,6 +128,6 @@ class _Plan:
     def _layout(self, chunks: Chunks) -> Callable[[Sequence[Seat]], Layout]:
         if not self.in_sections:
             return lambda seats: ChoicesLayout(chunks)
-        grace = self._settings.section_grace_ms
+        grace = self._settings.section_grace_ms / 1000
         now = asyncio.get_running_loop().time()
         return lambda seats: SectionsLayout(chunks, seats, self._inbound.order, grace, now)

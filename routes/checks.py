@@ -49,10 +49,19 @@ def _check_tools(value: Any) -> str | None:
     if not isinstance(value, list):
         return "must be a list"
     for place, tool in enumerate(value):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        if not isinstance(tool, dict) or not isinstance(tool.get("type", "function"), str):
+            return f"[{place}] must be an object with a type"
+        function = tool.get("function")
+        named = isinstance(function, dict) and isinstance(function.get("name"), str)
+        if tool.get("type", "function") == "function" and not named:
             return f"[{place}] must be a function with a name"
     return None
+
+
+def _check_bias(value: Any) -> str | None:
+    if isinstance(value, dict) and all(_number(-100, 100)(bias) is None for bias in value.values()):
+        return None
+    return "must be an object of numbers from -100 to 100"
 
 
 def _check_tool_choice(value: Any) -> str | None:
@@ -100,7 +109,7 @@ CHECKS: Mapping[str, Check] = {
     "presence_penalty": _number(-2, 2),
     "logprobs": _a(bool, "true or false"),
     "top_logprobs": _number(0, 20, int),
-    "logit_bias": _a(dict, "an object"),
+    "logit_bias": _check_bias,
     "tools": _check_tools,
     "tool_choice": _check_tool_choice,
     "parallel_tool_calls": _a(bool, "true or false"),
@@ -160,9 +169,13 @@ def _complain_about_calls(calls: Any) -> str | None:
     if not isinstance(calls, list):
         return "must have `tool_calls` that are a list"
     for call in calls:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(call.get("id"), str):
-            return "must have an `id` and a `function` in each tool call"
+        if not isinstance(call, dict) or not isinstance(call.get("id"), str):
+            return "must have an `id` in each tool call"
+        if call.get("type", "function") != "function":
+            continue
+        function = call.get("function")
+        if not isinstance(function, dict):
+            return "must have a `function` in each tool call"
         if not isinstance(function.get("name"), str) or not isinstance(function.get("arguments", ""), str):
             return "must have a `name` and `arguments` as text in each tool call's function"
     return None

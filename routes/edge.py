@@ -10,9 +10,13 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from routes.errors import internal_error
+from routes.presence import Departure
+from routes.responses import send_error
 from upstreams.messages import Failure, Result
 
 log = logging.getLogger("rawbot.access")
+faults = logging.getLogger("rawbot")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -33,6 +37,11 @@ class Edge:
             exchange = _Exchange(scope, receive, send, self._body_timeout)
             try:
                 await self._app(scope, exchange.receive, exchange.send)
+            except Exception:
+                if exchange.answered:
+                    raise
+                faults.exception("a request failed by a fault of ours")
+                await send_error(exchange.send, internal_error())
             finally:
                 exchange.log()
         elif scope["type"] == "websocket":
@@ -41,12 +50,15 @@ class Edge:
             await self._app(scope, receive, send)
 
 
-def note_for_log(scope: Scope, model: str, results: Sequence[Result]) -> None:
-    """Leave for the request's line of log whom it asked and how they fared."""
-    outcomes = (
-        f"{result.model}:{result.end.fault.name.lower() if isinstance(result.end, Failure) else 'ok'}" for result in results
-    )
-    scope["rawbot.log"] = f" model={model!r} upstreams={','.join(outcomes)}"
+def note_for_log(scope: Scope, model: str, outcome: Sequence[Result] | Departure | None) -> None:
+    """Leave for the request's line of log whom it asked, and how they fared or why nobody waited for them."""
+    if isinstance(outcome, Departure):
+        told = f"ended={outcome.value!r}"
+    else:
+        ends = [(result.model, result.end) for result in outcome or ()]
+        fates = (f"{model}:{end.fault.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
+        told = f"upstreams={','.join(fates)}"
+    scope["rawbot.log"] = f" model={model!r} {told}"
 
 
 class _Exchange:
@@ -61,6 +73,10 @@ class _Exchange:
         self._began = asyncio.get_running_loop().time()
         self._status: int | None = None
         self._id = _request_id(scope)
+
+    @property
+    def answered(self) -> bool:
+        return self._status is not None
 
     async def receive(self) -> Message:
         message = await self._receive()

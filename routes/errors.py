@@ -57,6 +57,11 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, message, type="service_unavailable_error", headers={"retry-after": str(RETRY_SECONDS)})
 
 
+def internal_error() -> ApiError:
+    """Return what a client learns of a fault of ours."""
+    return ApiError(500, "An internal error occurred.", type=SERVER_ERROR)
+
+
 def describe(failure: Failure) -> str:
     """Say in plain words why an upstream failed, with its status where there was one; never its own words."""
     return failure.fault.value + (f" ({failure.status})" if failure.status is not None else "")
@@ -70,7 +75,6 @@ _OF_FAULT: Mapping[Fault, tuple[int, str, str | None]] = {
     Fault.TIMEOUT: (504, SERVER_ERROR, "timeout"),
     Fault.UNAVAILABLE: (503, "service_unavailable_error", None),
     Fault.SKIPPED: (503, "service_unavailable_error", None),
-    Fault.STOPPED: (503, "service_unavailable_error", None),
 }
 _OTHERWISE = (502, SERVER_ERROR, None)
 """Everything that is between the gateway and its upstreams: our credentials, connections, broken answers."""

@@ -25,13 +25,18 @@ class Gate:
     def in_flight(self) -> int:
         return len(self._running)
 
+    @property
+    def closed(self) -> bool:
+        """Whether a request that came now would be refused."""
+        return self.draining or self.in_flight >= self._limit
+
     @contextmanager
     def enter(self, on_stop: Callable[[], None]) -> Iterator[None]:
         """Hold a place for as long as the body runs; raises GateClosed when there is none.
 
         `on_stop` is called when the body must end now.
         """
-        if self.draining or self.in_flight >= self._limit:
+        if self.closed:
             raise GateClosed
         self._running.add(on_stop)
         self._idle.clear()

@@ -9,7 +9,7 @@ from routes.chunks import Chunks
 from routes.outbound import failure_line, finish_of_sections, heading, sum_usage, to_report, to_result, to_usage
 from routes.sections import Sections
 from upstreams.fanout import Seat
-from upstreams.messages import Delta, Failure, Finish, Json, Reasoning, Result, Text, ToolCall
+from upstreams.messages import Delta, End, Failure, Json, Piece, Reasoning, Result, Text, ToolCall
 from upstreams.sse import DONE, encode
 
 ROLE: Json = {"role": "assistant", "content": ""}
@@ -98,7 +98,7 @@ class SectionsLayout:
             return begin + self._chunks.text(0, delta.text)
         if isinstance(delta, Reasoning):
             return begin + self._chunks.delta(0, {"reasoning_content": delta.text})
-        if isinstance(delta, Finish | Failure):
+        if isinstance(delta, End):
             return begin + self._end(seat, delta)
         return begin
 
@@ -111,7 +111,7 @@ class SectionsLayout:
         start = {"section": self._section, "event": "start", "provider": row.provider, "model": row.id}
         return self._chunks.delta(0, {"content": line}, x_rawbot=start)
 
-    def _end(self, seat: int, end: Finish | Failure) -> bytes:
+    def _end(self, seat: int, end: End) -> bytes:
         line = b""
         if isinstance(end, Failure):
             line = self._chunks.text(0, "\n" * self._has_text + failure_line(end))
@@ -135,7 +135,7 @@ class ChoicesLayout:
         return self._open(0)
 
     def write(self, seat: int, delta: Delta, now: float) -> bytes:
-        if not isinstance(delta, Text | Reasoning | ToolCall):
+        if not isinstance(delta, Piece):
             return b""
         choice = seat + delta.choice
         opening = self._open(choice) if choice >= self._opened else b""
@@ -152,10 +152,7 @@ class ChoicesLayout:
 
     def finish(self, results: Sequence[Result]) -> bytes:
         """Finish all choices at the end: a client that reads by position takes the first reason for the end of the stream."""
-        reasons: list[str] = []
-        for result in results:
-            end = result.end
-            reasons += (end.reason, *end.others) if isinstance(end, Finish) else ("stop",)
+        reasons = [reason for result in results for reason in result.reasons]
         return self._open(len(reasons) - 1) + b"".join(
             self._chunks.delta(choice, {}, finish_reason=reason, x_rawbot=to_report(results) if choice == 0 else None)
             for choice, reason in reversed(list(enumerate(reasons)))

@@ -94,9 +94,7 @@ def single_choices(answers: Sequence[Answer]) -> list[Json]:
     """Return the choices of one or several answers that stand for themselves, one after another."""
     choices: list[Json] = []
     for answer in answers:
-        end = answer.result.end
-        reasons = (end.reason, *end.others) if isinstance(end, Finish) else ("stop",)
-        for number, reason in enumerate(reasons):
+        for number, reason in enumerate(answer.result.reasons):
             choices.append(_choice(len(choices), _read_message(answer, number), reason, _read_logprobs(answer, number)))
     return choices
 

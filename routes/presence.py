@@ -41,6 +41,7 @@ class Presence:
         self._alarm: asyncio.TimerHandle | None = None
         self.departure: Departure | None = None
         self.answer_started = False
+        self.answer_ended = False
 
     async def read_body(self, limit: int, seconds: float) -> bytes:
         """Return the body; raises ApiError 413 over `limit` bytes, 408 after `seconds`, or ClientLeft.
@@ -62,7 +63,8 @@ class Presence:
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
-            raise ApiError(408, f"The body did not arrive within {seconds:g} seconds.") from None
+            if size <= limit:
+                raise ApiError(408, f"The body did not arrive within {seconds:g} seconds.") from None
         if size > limit:
             raise ApiError(413, f"The body is larger than {limit} bytes.")
         return bytes(body)
@@ -85,6 +87,7 @@ class Presence:
     async def send(self, message: Message) -> None:
         """Send a part of the answer; blocks while the client does not read, and loses it after the send timeout."""
         self.answer_started = True
+        self.answer_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         self._sending_since = self._loop.time()
         if self._alarm is None:
             self._watch_sending()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upstreams.fanout import SeatDelta
-from upstreams.messages import Delta, Failure, Finish
+from upstreams.messages import Delta, End
 
 
 class Sections:
@@ -32,7 +32,7 @@ class Sections:
     def feed(self, seat: int, delta: Delta, now: float) -> list[SeatDelta]:
         """Take the next delta of a seat and return what may be said now."""
         if seat == self.speaker:
-            if not isinstance(delta, Finish | Failure):
+            if not isinstance(delta, End):
                 return [(seat, delta)]
             self._end_turn(now)
             return [(seat, delta), *self.tick(now)]
@@ -70,4 +70,4 @@ class Sections:
 
 
 def _ended(kept: list[Delta]) -> bool:
-    return isinstance(kept[-1], Finish | Failure)
+    return isinstance(kept[-1], End)

@@ -23,7 +23,7 @@ class Service:
     """Unix time at which the process began to serve: what stands as `created` on the models."""
 
     def readiness(self) -> tuple[bool, str]:
-        """Tell whether a chat request would be taken, and in a word why or why not."""
+        """Tell whether requests should be sent here, and in a word why or why not; a full gate is a matter of moments."""
         if self.gate.draining:
             return False, "draining"
         if not self.roster.upstreams:

@@ -14,7 +14,7 @@ from routes.layouts import Layout, close
 from settings import Settings
 from upstreams.client import Call
 from upstreams.fanout import Deltas, Seat, SeatDelta, fan_out
-from upstreams.messages import Failure, Reasoning, Result, Text, ToolCall
+from upstreams.messages import Failure, Piece, Result
 from upstreams.sse import CONTENT_TYPE, DONE, encode
 
 HEADERS = [
@@ -39,15 +39,10 @@ class Streaming:
 async def stream_answer(streaming: Streaming, send: Send) -> list[Result]:
     """Run the calls and send what they say; returns how each went.
 
-    Raises ApiError where all failed before anything was sent; after that, the error goes out in the stream.
+    Where all failed before anything was sent, nothing is; after that, the error goes out in the stream.
     """
     async with fan_out(streaming.calls) as deltas:
-        generator = _Generator(streaming, deltas, send)
-        results = await generator.run()
-    if not generator.started:
-        # Raised out here, for a task group would wrap it into a group of exceptions.
-        raise all_failed(results)
-    return results
+        return await _Generator(streaming, deltas, send).run()
 
 
 class _Generator:
@@ -60,7 +55,7 @@ class _Generator:
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
         self._hold_until = self._sent_at + self._settings.status_hold
-        self.started = False
+        self._started = False
         self._spoken = False
         self._ready: list[bytes] = [self._layout.open()]
 
@@ -68,14 +63,14 @@ class _Generator:
         while not self._deltas.ended:
             taken = await self._deltas.take(self._next_event())
             self._write(taken)
-            if not self.started and not self._may_start():
+            if not self._started and not self._may_start():
                 continue
             await self._flush()
         return await self._finish()
 
     def _next_event(self) -> float:
         """Return the time at which something must be done even if nobody says anything."""
-        silence_ends = self._sent_at + self._settings.heartbeat if self.started else self._hold_until
+        silence_ends = self._sent_at + self._settings.heartbeat if self._started else self._hold_until
         wake_at = self._layout.wake_at
         return silence_ends if wake_at is None else min(silence_ends, wake_at)
 
@@ -83,7 +78,7 @@ class _Generator:
         now = self._loop.time()
         for seat, delta in taken:
             self._ready.append(self._layout.write(seat, delta, now))
-            if not self._spoken and isinstance(delta, Text | Reasoning | ToolCall):
+            if not self._spoken and isinstance(delta, Piece):
                 self._spoken = True
         if not taken:
             self._ready.append(self._layout.tick(now))
@@ -107,15 +102,15 @@ class _Generator:
             self._sent_at = now
 
     async def _start(self) -> None:
-        if not self.started:
-            self.started = True
+        if not self._started:
+            self._started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
     async def _finish(self) -> list[Result]:
         results = [seat.result for seat in self._deltas.seats if seat.result is not None]
         if not all(isinstance(result.end, Failure) for result in results):
             ending = close(self._layout, self._streaming.chunks, results, include_usage=self._streaming.include_usage)
-        elif self.started:
+        elif self._started:
             ending = error_event(all_failed(results))
         else:
             return results

@@ -94,7 +94,7 @@ class Workers:
         elif code > 0:
             self._give_up(code, f"a worker ended with code {code}")
         elif self._crashed_too_often():
-            self._give_up(1, f"{RESTARTS} workers crashed within {RESTART_WINDOW:.0f} s")
+            self._give_up(1, f"{len(self._crashes)} workers crashed within {RESTART_WINDOW:.0f} s")
         else:
             log.error("a worker ended with code %d and is replaced", code)
             self._start(listener)

@@ -68,6 +68,10 @@ class Exchange:
         self._incoming.append({"type": "http.disconnect"})
         self._arrived.set()
 
+    def withhold_the_rest(self) -> None:
+        """Let the last part of the body never arrive."""
+        self._incoming.pop()
+
     def withhold_body(self) -> None:
         """Let the body never arrive."""
         self._incoming.clear()

@@ -49,8 +49,13 @@ class Gateway:
 
     @asynccontextmanager
     async def asking(self, **fields: Any) -> AsyncIterator[Exchange]:
-        """Ask, and let the body run while the answer comes; its end is awaited."""
-        exchange = self.exchange({**QUESTION, **fields})
+        """Ask, and run the body meanwhile."""
+        async with self.running(self.exchange({**QUESTION, **fields})) as exchange:
+            yield exchange
+
+    @asynccontextmanager
+    async def running(self, exchange: Exchange) -> AsyncIterator[Exchange]:
+        """Send a request, and let the body run while the answer comes; its end is awaited."""
         with within(DEADLINE):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(exchange.run())

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.clock import advance
+from tests.clock import advance, settle
 from tests.gateway import gateway
-from tests.providers.faults import HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, answered, status
+from tests.providers.faults import HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, Fault, answered, status
+from tests.providers.http1 import Ending, Step
 from tests.providers.loopback import Call, Turn
 from upstreams.messages import Usage
 
@@ -189,6 +190,36 @@ async def test_the_total_deadline_keeps_what_was_said() -> None:
         await exchange.wait_until(lambda seen: seen.text() == "a")
         advance(120)
     assert exchange.events[-2]["choices"][0]["finish_reason"] == "length"
+
+
+async def test_a_steady_answer_is_cut_at_the_deadline_and_not_taken_for_a_silent_one() -> None:
+    """A stream that speaks until API_REQUEST_TIMEOUT ends with its text, however its silences were clocked on the way."""
+    gates = {place: asyncio.Event() for place in range(12)}
+    async with gateway(Turn(text=tuple("x" * 12), pace=gates)) as g, g.asking(model="a", stream=True) as exchange:
+        for place in range(11):
+            gates[place].set()
+            await exchange.wait_until(lambda seen, said=place + 1: seen.text() == "x" * said)  # type: ignore[misc]  # bound
+            advance(11.7 if place < 10 else 2)
+            await settle()
+        assert not exchange.complete
+        advance(1.2)
+        await exchange.wait_until(lambda seen: seen.complete)
+    assert exchange.events[-2]["choices"][0]["finish_reason"] == "length"
+    assert exchange.text() == "x" * 11
+
+
+async def test_an_answer_whose_connection_breaks_after_its_end_is_whole() -> None:
+    """[DONE], or a finish reason, is the end; what becomes of the connection after it changes nothing."""
+    start = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n'
+    for ending in (b"data: [DONE]\n\n", b""):
+        answer = start + b"%x\r\n%b\r\n" % (len(chunk + ending), chunk + ending)
+        steps: list[Step] = [answer, Ending.CLOSE]
+        broken = Fault("broken after its end", lambda wire, turn, received, steps=steps: iter(steps))  # type: ignore[misc]  # bound
+        async with gateway(broken) as g:
+            exchange = await g.ask(model="a", stream=True)
+        assert exchange.text() == "Hi"
+        assert exchange.events[-2]["choices"][0]["finish_reason"] == "stop"
 
 
 async def test_choices_are_live_and_index_0_stands_in_front() -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message
 
 from tests.gateway import KEY, gateway
+from tests.providers.faults import HANG_BEFORE_HEADERS, status
 from tests.providers.loopback import Turn
 from upstreams import openai
 from upstreams.messages import ChatRequest, Delta, Failure, Outgoing
@@ -216,6 +217,26 @@ async def test_websockets_are_refused() -> None:
     async with gateway(FINE) as g:
         await g.app({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close"}]
+
+
+async def test_the_line_of_log_tells_how_all_failed_and_who_left(caplog: pytest.LogCaptureFixture) -> None:
+    """A panel that failed as a whole, and a client that did not wait, are told in the line as well."""
+    caplog.set_level("INFO", logger="rawbot.access")
+    async with gateway(status(500), RETRIES="0") as g:
+        await g.ask(model="a")
+        g.providers[0].play(HANG_BEFORE_HEADERS)
+        async with g.asking(model="a") as exchange:
+            await g.providers[0].wait_for_calls(2)
+            exchange.leave()
+    assert "model='a' upstreams=a:broken" in caplog.text
+    assert "model='a' ended='client left'" in caplog.text
+
+
+async def test_an_answer_is_nobodys_to_keep_or_to_guess_at() -> None:
+    """Whole answers carry `nosniff` and `no-store`, for the browser that this API may stand behind."""
+    async with gateway(FINE) as g:
+        headers = (await g.ask()).answer_headers
+    assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
 
 
 async def test_cors_is_off_unless_origins_are_set() -> None:

@@ -30,9 +30,7 @@ def table_of_settings() -> dict[str, tuple[str, str]]:
 def test_the_table_of_settings_is_that_of_the_code() -> None:
     """Every setting stands in the README with its default and meaning, and nothing else does."""
     expected = {
-        item.name.upper(): (shown(item.name, item.default), item.metadata["meaning"])
-        for item in fields(Settings)
-        if item.metadata
+        item.name.upper(): (shown(item.default), item.metadata["meaning"]) for item in fields(Settings) if item.metadata
     }
     for provider in PROVIDERS:
         expected[f"{provider.prefix}_TOKEN"] = ("", f"switches {provider.name} on")
@@ -43,9 +41,7 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
     assert written == expected
 
 
-def shown(name: str, default: object) -> str:
-    if name == "section_grace_ms" and isinstance(default, float):
-        return f"{default * 1000:g}"
+def shown(default: object) -> str:
     return f"{default:g}" if isinstance(default, float) else "" if default in (None, ()) else str(default)
 
 

@@ -64,6 +64,8 @@ WRONG: dict[str, tuple[Any, str | None]] = {
     "functions": ({**QUESTION, "functions": []}, "functions"),
     "unknown response_format": ({**QUESTION, "response_format": {"type": "xml"}}, "response_format"),
     "schema missing": ({**QUESTION, "response_format": {"type": "json_schema"}}, "response_format"),
+    "bias too large": ({**QUESTION, "logit_bias": {"1": 101}}, "logit_bias"),
+    "tool of no type": ({**QUESTION, "tools": [{"type": 5}]}, "tools"),
     "unknown effort": ({**QUESTION, "reasoning_effort": "some"}, "reasoning_effort"),
     "stops no texts": (b'{"messages":[{"role":"user","content":"x"}],"stop":[1]}', "stop"),
     "x_rawbot no object": ({**QUESTION, "x_rawbot": 1}, "x_rawbot"),
@@ -115,6 +117,8 @@ async def test_every_good_form_is_taken() -> None:
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}},
         {"logprobs": True, "top_logprobs": 2},
         {"reasoning_effort": "low"},
+        {"logit_bias": {"50256": -100}},
+        {"tools": [{"type": "custom", "custom": {"name": "a"}}]},
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": []}, USER]},
     ]
     async with gateway(FINE) as g:
@@ -141,6 +145,18 @@ async def test_a_body_over_the_limit_is_a_413() -> None:
         exchange = await g.exchange(chunks=[b"x" * 60, b"x" * 60, b""]).run()
     assert exchange.status == 413
     assert exchange.json["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_large_body_that_does_not_end_is_a_413() -> None:
+    """What is too large already is no matter of time: SDKs repeat a 408, and would send it all again."""
+    async with gateway(FINE, MAX_BODY_BYTES="100") as g:
+        exchange = g.exchange(chunks=[b"x" * 200, b""])
+        exchange.withhold_the_rest()
+        async with g.running(exchange):
+            await exchange.wait_until(lambda seen: seen.waiting)
+            advance(30)
+            await exchange.wait_until(lambda seen: seen.complete)
+    assert exchange.status == 413
 
 
 async def test_a_body_that_does_not_end_is_a_408() -> None:

@@ -20,7 +20,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     """Nothing set means the documented defaults."""
     settings = read_settings({})
     assert settings == Settings(environment=settings.environment)
-    assert (settings.api_request_timeout, settings.connect_timeout, settings.section_grace_ms) == (120, 5, 1.0)
+    assert (settings.api_request_timeout, settings.connect_timeout, settings.section_grace_ms) == (120, 5, 1000)
     assert (settings.max_body_bytes, settings.max_answer_bytes, settings.max_in_flight) == (10 * 2**20, 4 * 2**20, 1000)
     assert (settings.panel_temperature, settings.panel_max_tokens) == (0.5, 200)
 

@@ -29,7 +29,7 @@ class Breaker:
         return State.OPEN if now < self._opened_at + self._seconds else State.HALF_OPEN
 
     def allows(self, now: float) -> bool:
-        """Tell whether a call may start; one that does must be followed by `succeeded`, `failed` or `abandoned`."""
+        """Tell whether a call may start; one that does must tell `succeeded` or `failed`, a trial else `abandoned`."""
         state = self.state(now)
         if state is State.HALF_OPEN and not self._trial_runs:
             self._trial_runs = True
@@ -48,5 +48,5 @@ class Breaker:
             self._opened_at = now
 
     def abandoned(self) -> None:
-        """A call ended without showing how the upstream is: its client left."""
+        """The trial ended without showing how the upstream is: its client left."""
         self._trial_runs = False

@@ -87,8 +87,7 @@ class Upstream:
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
         self.session = session
         self.settings = settings
-        base = URL(row.base_url)
-        self.url = base.with_path(base.path.rstrip("/") + row.dialect.PATH, keep_query=True)
+        self.url = URL(row.base_url.rstrip("/") + row.dialect.PATH)
         self.headers = row.headers_to_send()
 
     @property
@@ -128,13 +127,15 @@ class Call:
         """
         breaker = self.upstream.breaker
         loop = asyncio.get_running_loop()
+        is_trial = breaker.state(loop.time()) is State.HALF_OPEN
         if not breaker.allows(loop.time()):
             emit([Failure(Fault.SKIPPED)])
             return
         try:
             end = await _Attempts(self, emit).run()
         except BaseException:
-            breaker.abandoned()
+            if is_trial:
+                breaker.abandoned()
             raise
         before = breaker.state(loop.time())
         if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
@@ -232,13 +233,17 @@ class _Attempts:
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
         reader = dialect.Reader(self._call.request)
-        async for data in response.content.iter_any():
-            deltas: list[Delta] = []
-            for event in parser.feed(data):
-                deltas += reader.read(event)
-            if deltas and (end := await self._pass_on(deltas, response)):
-                await _finish_body(response)
-                return end
+        try:
+            async for data in response.content.iter_any():
+                deltas: list[Delta] = []
+                for event in parser.feed(data):
+                    deltas += reader.read(event)
+                if deltas and (end := await self._pass_on(deltas, response)):
+                    await _finish_body(response)
+                    return end
+        except aiohttp.ClientPayloadError:
+            # The reader knows whether anything is missing: a finish reason may have come before the connection broke.
+            return await self._pass_on(reader.close(), response) or Failure(Fault.INTERRUPTED)
         deltas = [delta for event in parser.close() for delta in reader.read(event)]
         return await self._pass_on(deltas + reader.close(), response) or Failure(Fault.INTERRUPTED)
 
@@ -268,7 +273,9 @@ class _Attempts:
         """Let the call time out unless something is said within so many seconds."""
         when = min(self._deadline, self._loop.time() + seconds)
         armed = self._clock.when()
-        if armed is None or abs(when - armed) > seconds * CLOCK_SLACK:
+        # The total deadline is exact: what was said until then is an answer that was cut, before it a silence.
+        slack = 0 if when == self._deadline else seconds * CLOCK_SLACK
+        if armed is None or abs(when - armed) > slack:
             self._clock.reschedule(when)
 
 
@@ -306,7 +313,8 @@ async def _finish_body(response: aiohttp.ClientResponse) -> None:
     """Read past the last event to the end of the body: only then can aiohttp use the connection again."""
     if response.content.at_eof():
         return
-    with contextlib.suppress(TimeoutError):
+    # The answer is whole: how its connection ends changes nothing.
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(TAIL_SECONDS):
             await response.content.readany()
 

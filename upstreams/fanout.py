@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from upstreams.client import Call
-from upstreams.messages import Answer, Delta, Failure, Finish, Piece, Reasoning, Result, Text, ToolCall, Usage
+from upstreams.messages import Answer, Delta, End, Piece, Result, Usage
 
 MAX_WAITING = 256
 """Deltas that wait for the client before the upstreams are made to wait: some seconds of a fast panel, some 50 kB.
@@ -33,11 +33,11 @@ class Seat:
         self._usage: Usage | None = None
 
     def note(self, deltas: Sequence[Delta], now: float) -> None:
-        if self._first_token is None and isinstance(deltas[0], Text | Reasoning | ToolCall):
+        if self._first_token is None and isinstance(deltas[0], Piece):
             self._first_token = now - self._started
         if (last := deltas[-1]).__class__ is Usage:
             self._usage = last
-        elif isinstance(last, Finish | Failure):
+        elif isinstance(last, End):
             self.result = Result(
                 provider=self.call.upstream.row.provider,
                 model=self.call.upstream.row.id,
@@ -174,4 +174,4 @@ class _Transcript:
 
     def _note(self, deltas: list[Delta]) -> None:
         self._seat.note(deltas, self._loop.time())
-        self._pieces += [delta for delta in deltas if isinstance(delta, Text | Reasoning | ToolCall)]
+        self._pieces += [delta for delta in deltas if isinstance(delta, Piece)]

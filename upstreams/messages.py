@@ -105,7 +105,6 @@ class Fault(Enum):
     INTERRUPTED = "answer broke off"
     TOO_LARGE = "answer too large"
     SKIPPED = "skipped after repeated failures"
-    STOPPED = "service is restarting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,8 @@ class Failure:
 
 
 Piece: TypeAlias = Text | Reasoning | ToolCall
-Delta: TypeAlias = Piece | Usage | Finish | Failure
+End: TypeAlias = Finish | Failure
+Delta: TypeAlias = Piece | Usage | End
 """A call yields any number of pieces, then at most one Usage, then exactly one Finish or Failure, then nothing."""
 
 
@@ -133,11 +133,16 @@ class Result:
 
     provider: str
     model: str
-    end: Finish | Failure
+    end: End
     usage: Usage | None
     first_token: float | None
     duration: float
     dropped: tuple[str, ...]
+
+    @property
+    def reasons(self) -> tuple[FinishReason, ...]:
+        """The finish reasons of its choices; a failed call has one choice, and no other reason than `stop` fits."""
+        return (self.end.reason, *self.end.others) if isinstance(self.end, Finish) else ("stop",)
 
 
 @dataclass(frozen=True, slots=True)

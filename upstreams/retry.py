@@ -6,7 +6,7 @@ import random
 
 from upstreams.messages import Failure, Fault
 
-LONGEST_RETRY_AFTER = 5.0
+LONGEST_PAUSE = 5.0
 """Seconds for which a call waits because the upstream asked so; the others of the panel are speaking meanwhile."""
 
 RETRY_DELAY = (0.1, 0.4)
@@ -16,7 +16,7 @@ PASSING = frozenset({Fault.UNREACHABLE, Fault.RATE_LIMITED, Fault.UNAVAILABLE, F
 """Faults after which the same call may well succeed."""
 
 CLIENTS_OWN = frozenset({Fault.BAD_REQUEST, Fault.CONTEXT_LENGTH, Fault.TOO_LARGE})
-"""Faults that say nothing against the upstream."""
+"""Faults that speak for the upstream rather than against it: it is there, and the request was at fault."""
 
 
 def pause_before_retry(failure: Failure, attempt: int) -> float | None:
@@ -24,5 +24,5 @@ def pause_before_retry(failure: Failure, attempt: int) -> float | None:
     if failure.fault not in PASSING:
         return None
     if failure.retry_after is not None:
-        return failure.retry_after if failure.retry_after <= LONGEST_RETRY_AFTER else None
+        return failure.retry_after if failure.retry_after <= LONGEST_PAUSE else None
     return random.uniform(*RETRY_DELAY) * (1 << attempt)  # noqa: S311 - spreads calls, guards nothing

@@ -34,6 +34,11 @@ PROVIDERS = (
     Provider("Mistral AI", "MISTRAL", "https://api.mistral.ai/v1", "mistral-small-latest", mistral),
 )
 
+ADVICE = "set {}_TOKEN or {}_TOKEN, or write upstreams.toml".format(
+    "_TOKEN, ".join(provider.prefix for provider in PROVIDERS[:-1]), PROVIDERS[-1].prefix
+)
+"""What to do when there is nobody to ask."""
+
 DIALECTS: Mapping[str, Dialect] = {"openai": openai, "cohere": cohere, "mistral": mistral, "ai21": ai21}
 
 DEFAULT_FILE = "upstreams.toml"
