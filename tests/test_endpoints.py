@@ -7,8 +7,10 @@ import re
 from dataclasses import replace
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
+from routes.edge import Edge
+from tests.asgi import Exchange
 from tests.gateway import KEY, gateway
 from tests.providers.faults import HANG_BEFORE_HEADERS, status
 from tests.providers.loopback import Turn
@@ -176,6 +178,18 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_details(caplog: py
     assert (whole.status, whole.json["error"]) == (500, expected)
     assert streamed.events[-2:] == [{"error": expected}, "[DONE]"]
     assert caplog.text.count("ZeroDivisionError") >= 2
+
+
+async def test_a_fault_of_ours_anywhere_has_an_id_and_the_envelope(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever raises before an answer has begun, the client gets a 500 that can be found in the log."""
+
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ZeroDivisionError
+
+    exchange = await Exchange(Edge(broken, body_timeout=1), {}).run()
+    assert (exchange.status, exchange.json["error"]["type"]) == (500, "server_error")
+    assert exchange.answer_headers["x-request-id"]
+    assert "ZeroDivisionError" in caplog.text
 
 
 class Broken:
