@@ -26,9 +26,10 @@ from routes.models import get_model, list_models
 from routes.service import Service
 from server.run import run
 from settings import Settings, SettingsError, read_settings
-from upstreams.client import Upstream, open_session
+from upstreams.client import open_session
 from upstreams.local import local_rows
 from upstreams.roster import ADVICE, Roster, check_ids, configured_rows
+from upstreams.upstream import Upstream
 
 
 def create_app(settings: Settings, gate: Gate) -> Starlette:

@@ -21,10 +21,10 @@ from routes.presence import ClientLeft, Departure, Presence
 from routes.responses import send_error, send_json
 from routes.service import Service, service_of
 from routes.stream import Streaming, error_event, stream_answer
-from upstreams.client import Call
 from upstreams.fanout import Seat, collect
 from upstreams.messages import Answer, Failure
 from upstreams.roster import UnknownModel
+from upstreams.upstream import Call
 
 log = logging.getLogger("rawbot")
 

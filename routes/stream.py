@@ -12,10 +12,10 @@ from routes.chunks import Chunks
 from routes.errors import ApiError, all_failed
 from routes.layouts import Layout, close
 from settings import Settings
-from upstreams.client import Call
 from upstreams.fanout import Deltas, Seat, SeatDelta, fan_out
 from upstreams.messages import Failure, Piece, Result
 from upstreams.sse import CONTENT_TYPE, DONE, encode
+from upstreams.upstream import Call
 
 HEADERS = [
     (b"content-type", CONTENT_TYPE),

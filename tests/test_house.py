@@ -21,6 +21,7 @@ FLOORS = [
     {"upstreams.chunks", "upstreams.dialect"},
     {"upstreams.openai", "upstreams.cohere", "upstreams.mistral", "upstreams.ai21", "upstreams.rows"},
     {"upstreams.client", "upstreams.local_server"},
+    {"upstreams.upstream"},
     {"upstreams.fanout", "upstreams.roster", "upstreams.local"},
     {"routes.errors", "routes.gate", "routes.sections", "routes.chunks"},
     {"routes.auth", "routes.checks", "routes.outbound", "routes.responses", "routes.presence"},

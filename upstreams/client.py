@@ -1,10 +1,9 @@
-"""The only user of aiohttp: it asks one upstream, keeps the clocks, retries; whatever the world does becomes a Failure."""
+"""The only user of aiohttp: it makes one call, keeps its clocks, repeats it; whatever the world does becomes a Failure."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,21 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import aiohttp
-import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from settings import Settings
-from upstreams.breaker import Breaker, State
 from upstreams.dialect import Dialect
 from upstreams.faults import read_retry_after
-from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Json, Reasoning, Text, ToolCall
-from upstreams.retry import CLIENTS_OWN, pause_before_retry
-from upstreams.rows import Row
+from upstreams.messages import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+from upstreams.retry import pause_before_retry
 from upstreams.shapes import read_json
 from upstreams.sse import EventParser, EventTooLarge
 
-log = logging.getLogger("rawbot")
+Session: TypeAlias = aiohttp.ClientSession
 
 Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
 """Takes what a call says; returns an event to wait for before the next when there is no room for more."""
@@ -57,17 +53,8 @@ FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
 UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
 
 
-_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-
-
-def with_defaults(fields: Json, defaults: Json) -> Json:
-    """Return the parameters with defaults for those that are absent, also under OpenAI's other name for the same thing."""
-    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in fields}
-    return {**absent, **fields}
-
-
 @asynccontextmanager
-async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+async def open_session(settings: Settings) -> AsyncIterator[Session]:
     """Open the one pool of connections; the number of calls is bounded by the gate, so the pool has no limit of its own."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=120, keepalive_timeout=30),
@@ -79,89 +66,27 @@ async def open_session(settings: Settings) -> AsyncIterator[aiohttp.ClientSessio
         yield session
 
 
-class Upstream:
-    """One row, ready to be asked."""
-
-    def __init__(self, row: Row, session: aiohttp.ClientSession, settings: Settings) -> None:
-        self.row = row
-        self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
-        self.session = session
-        self.settings = settings
-        self.url = URL(row.base_url.rstrip("/") + row.dialect.PATH)
-        self.headers = row.headers_to_send()
-
-    @property
-    def state(self) -> State:
-        return self.breaker.state(asyncio.get_running_loop().time())
-
-    def prepare(self, request: ChatRequest, defaults: Json) -> list[Call]:
-        """Put a request into the upstream's words: what the client said, else the row's defaults, else `defaults`.
-
-        That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
-        """
-        fields = with_defaults(with_defaults(request.fields, self.row.defaults), defaults)
-        request = replace(request, fields=fields)
-        outgoing = self.row.dialect.body(self.row.model, request)
-        times = fields["n"] if "n" in outgoing.dropped else 1
-        dropped = tuple(name for name in outgoing.dropped if name != "n")
-        streamed = outgoing.body.get("stream") is True
-        # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.
-        payload = bytes(memoryview(orjson.dumps(outgoing.body)))
-        return [Call(self, request, payload, streamed, dropped)] * times
-
-
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request to one upstream, ready to be sent."""
+class Asking:
+    """All that goes out to one upstream, and what it takes to read what comes back."""
 
-    upstream: Upstream
-    request: ChatRequest
+    url: URL
+    headers: Mapping[str, str]
     payload: bytes
     streamed: bool
-    dropped: tuple[str, ...]
-
-    async def run(self, emit: Emit) -> None:
-        """Ask, and emit what is said: any number of pieces, at most one Usage, exactly one Finish or Failure.
-
-        Raises nothing that the world can do; only a bug or a cancellation gets out.
-        """
-        breaker = self.upstream.breaker
-        loop = asyncio.get_running_loop()
-        is_trial = breaker.state(loop.time()) is State.HALF_OPEN
-        if not breaker.allows(loop.time()):
-            emit([Failure(Fault.SKIPPED)])
-            return
-        try:
-            end = await _Attempts(self, emit).run()
-        except BaseException:
-            if is_trial:
-                breaker.abandoned()
-            raise
-        before = breaker.state(loop.time())
-        if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
-            breaker.failed(loop.time())
-        else:
-            breaker.succeeded()
-        if (after := breaker.state(loop.time())) is not before:
-            log.warning("upstream %s: its breaker is %s", self.upstream.row.id, after.value)
-        emit([self._without_token(end)])
-
-    def _without_token(self, end: Finish | Failure) -> Finish | Failure:
-        """Take the token out of an upstream's words, whatever it looks like: some say which one they refused."""
-        token = self.upstream.row.token
-        if isinstance(end, Failure) and token and token in end.message:
-            return replace(end, message=end.message.replace(token, "…"))
-        return end
+    request: ChatRequest
+    dialect: Dialect
 
 
-class _Attempts:
+class Attempts:
     """The attempts of one call under one deadline; what was said cannot be taken back, so only a silent one is repeated."""
 
-    def __init__(self, call: Call, emit: Emit) -> None:
-        self._call = call
+    def __init__(self, asking: Asking, session: Session, limits: Settings, emit: Emit) -> None:
+        self._asking = asking
+        self._session = session
+        self._limits = limits
         self._emit = emit
         self._loop = asyncio.get_running_loop()
-        self._limits = call.upstream.settings
         self._deadline = self._loop.time() + self._limits.api_request_timeout
         self._clock = asyncio.timeout_at(self._deadline)
         self._spoken = False
@@ -190,14 +115,13 @@ class _Attempts:
             attempt += 1
 
     async def _try(self) -> Finish | Failure:
-        call = self._call
-        upstream = call.upstream
-        if call.streamed:
+        asking = self._asking
+        if asking.streamed:
             self._expect_within(self._limits.first_token_timeout)
         answered = False
         try:
-            async with upstream.session.post(
-                upstream.url, data=call.payload, headers=upstream.headers, allow_redirects=False
+            async with self._session.post(
+                asking.url, data=asking.payload, headers=asking.headers, allow_redirects=False
             ) as response:
                 answered = True
                 return await self._read(response)
@@ -206,19 +130,19 @@ class _Attempts:
             return Failure(Fault.INTERRUPTED if answered and fault is Fault.UNREACHABLE else fault, message=words)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Finish | Failure:
-        dialect = self._call.upstream.row.dialect
+        dialect = self._asking.dialect
         if response.status != 200:
             payload = _read_payload(await _read_at_most(response, MAX_ERROR_BYTES))
             failure = dialect.failure(response.status, payload)
             return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
         if response.content_type == "text/html":
             return Failure(Fault.MALFORMED, message="a web page instead of an answer")
-        if self._call.streamed and response.content_type != "application/json":
+        if self._asking.streamed and response.content_type != "application/json":
             return await self._read_stream(response, dialect)
         return await self._read_whole(response, dialect)
 
     async def _read_whole(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
-        if self._call.streamed:
+        if self._asking.streamed:
             self._clock.reschedule(self._deadline)
         limit = self._limits.max_answer_bytes
         body = await _read_at_most(response, limit)
@@ -228,11 +152,11 @@ class _Attempts:
             payload = read_json(body)
         except ValueError:
             return Failure(Fault.MALFORMED, message="an answer that is no JSON")
-        return await self._pass_on(dialect.answer(payload, self._call.request), response) or Failure(Fault.MALFORMED)
+        return await self._pass_on(dialect.answer(payload, self._asking.request), response) or Failure(Fault.MALFORMED)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
-        reader = dialect.Reader(self._call.request)
+        reader = dialect.Reader(self._asking.request)
         try:
             async for data in response.content.iter_any():
                 deltas: list[Delta] = []

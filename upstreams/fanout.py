@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from upstreams.client import Call
 from upstreams.messages import Answer, Delta, End, Piece, Result, Usage
+from upstreams.upstream import Call
 
 MAX_WAITING = 256
 """Deltas that wait for the client before the upstreams are made to wait: some seconds of a fast panel, some 50 kB.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from settings import Environment, Settings, SettingsError
 from upstreams import ai21, cohere, mistral, openai
-from upstreams.client import Upstream
 from upstreams.dialect import Dialect
 from upstreams.rows import Row, complain_about_url, read_rows
+from upstreams.upstream import Upstream
 
 OMNIBUS = "rawbot-omnibus"
 """The model id behind which every upstream that is switched on answers."""
