@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from routes.chunks import Chunks
 from routes.edge import note_for_log
-from routes.errors import ApiError, all_failed, internal_error, not_found, unavailable
+from routes.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
 from routes.gate import GateClosed
 from routes.inbound import Inbound, check_panel, read_request
 from routes.layouts import ChoicesLayout, Layout, SectionsLayout
@@ -22,7 +22,7 @@ from routes.responses import send_error, send_json
 from routes.service import Service, service_of
 from routes.stream import Streaming, error_event, stream_answer
 from upstreams.fanout import Seat, collect
-from upstreams.messages import Answer, Failure
+from upstreams.messages import Answer
 from upstreams.roster import UnknownModel
 from upstreams.upstream import Call
 
@@ -40,12 +40,9 @@ class Chat:
         presence = Presence(receive, send, service.settings.send_timeout)
         try:
             if service.gate.closed:
-                raise GateClosed
+                raise unavailable(BUSY)
             inbound = await _read(scope, service, presence)
         except ClientLeft:
-            return
-        except GateClosed:
-            await send_error(send, unavailable(BUSY))
             return
         except ApiError as error:
             await send_error(send, error)
@@ -84,7 +81,7 @@ async def _answer(scope: Scope, service: Service, inbound: Inbound, presence: Pr
     note_for_log(scope, inbound.model, results)
     if presence.answer_started:
         return
-    if all(isinstance(result.end, Failure) for result in results):
+    if nobody_answered(results):
         raise all_failed(results)
     choices = sections_choices(answers) if plan.in_sections else single_choices(answers)
     await send_json(presence.send, 200, to_completion(plan.id, plan.created, inbound.model, choices, results))

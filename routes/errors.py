@@ -82,6 +82,11 @@ _OTHERWISE = (502, SERVER_ERROR, None)
 _PASSING_STATUS = frozenset({429, 503})
 
 
+def nobody_answered(results: Sequence[Result]) -> bool:
+    """Whether the whole panel failed: only that is an error, one answer is a success."""
+    return all(isinstance(result.end, Failure) for result in results)
+
+
 def all_failed(results: Sequence[Result]) -> ApiError:
     """Return the error for a panel of which nobody answered.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from routes.responses import to_response
 from routes.service import service_of
 
 VERSION = "1.0.0"
@@ -16,21 +16,20 @@ METHODS = ["GET", "HEAD", "OPTIONS"]
 
 async def root(request: Request) -> Response:
     service = service_of(request.scope)
-    return _json(
-        200,
+    return to_response(
         {
             "name": "rawbot-2api",
             "version": VERSION,
             "models": service.roster.models,
             "endpoints": ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz"],
             "documentation": "README.md",
-        },
+        }
     )
 
 
 async def healthz(request: Request) -> Response:
     """Answer as long as the process serves."""
-    return _json(200, {"status": "ok"})
+    return to_response({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
@@ -38,8 +37,4 @@ async def readyz(request: Request) -> Response:
     service = service_of(request.scope)
     ready, reason = service.readiness()
     upstreams = {upstream.row.id: upstream.state.value for upstream in service.roster.upstreams}
-    return _json(200 if ready else 503, {"status": reason, "upstreams": upstreams})
-
-
-def _json(status: int, value: object) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return to_response({"status": reason, "upstreams": upstreams}, 200 if ready else 503)

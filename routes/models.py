@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from routes.errors import not_found
+from routes.responses import to_response
 from routes.service import Service, service_of
 from upstreams.roster import OMNIBUS, UnknownModel
 
@@ -16,7 +16,7 @@ from upstreams.roster import OMNIBUS, UnknownModel
 async def list_models(request: Request) -> Response:
     service = service_of(request.scope)
     service.keys.check(request.scope["headers"])
-    return _json({"object": "list", "data": [_model(service, name) for name in service.roster.models]})
+    return to_response({"object": "list", "data": [_model(service, name) for name in service.roster.models]})
 
 
 async def get_model(request: Request) -> Response:
@@ -25,13 +25,9 @@ async def get_model(request: Request) -> Response:
     name = request.path_params["id"]
     if name not in service.roster.models:
         raise not_found(str(UnknownModel(name, service.roster.models)))
-    return _json(_model(service, name))
+    return to_response(_model(service, name))
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:
     owner = "rawbot" if name == OMNIBUS else service.roster.panel(name)[0].row.provider
     return {"id": name, "object": "model", "created": service.created, "owned_by": owner}
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")

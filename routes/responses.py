@@ -1,14 +1,21 @@
-"""Complete answers in JSON, sent as the two messages that ASGI wants."""
+"""Complete answers in JSON: for Starlette's endpoints, and as the two messages of plain ASGI."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import orjson
+from starlette.responses import Response
 from starlette.types import Send
 
 from routes.errors import ApiError
 
 JSON = (b"content-type", b"application/json")
+
+
+def to_response(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:

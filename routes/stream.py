@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from starlette.types import Message, Send
 
 from routes.chunks import Chunks
-from routes.errors import ApiError, all_failed
+from routes.errors import ApiError, all_failed, nobody_answered
 from routes.layouts import Layout, close
 from settings import Settings
 from upstreams.fanout import Deltas, Seat, SeatDelta, fan_out
-from upstreams.messages import Failure, Piece, Result
+from upstreams.messages import Piece, Result
 from upstreams.sse import CONTENT_TYPE, DONE, encode
 from upstreams.upstream import Call
 
@@ -108,7 +108,7 @@ class _Generator:
 
     async def _finish(self) -> list[Result]:
         results = [seat.result for seat in self._deltas.seats if seat.result is not None]
-        if not all(isinstance(result.end, Failure) for result in results):
+        if not nobody_answered(results):
             ending = close(self._layout, self._streaming.chunks, results, include_usage=self._streaming.include_usage)
         elif self._started:
             ending = error_event(all_failed(results))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,13 @@ from tests.clock import within
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60.0
 """Real seconds; loading the local model takes one or two of them."""
+
+
+def run_to_end(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `python app.py` in `folder`, where it is expected not to start."""
+    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
+    program = [sys.executable, str(ROOT / "app.py")]
+    return subprocess.run(program, env=environment, cwd=folder, capture_output=True, text=True, timeout=30)
 
 
 class Service:

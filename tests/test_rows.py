@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from settings import Environment, SettingsError
-from tests.process import ROOT, clean_environment
+from tests.process import ROOT, run_to_end
 from upstreams import cohere, openai
 from upstreams.roster import DIALECTS
 from upstreams.rows import Row, read_rows
@@ -231,16 +229,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, reason
     assert str(refused.value) == f"{path}: cannot be read: {reason}"
 
 
-def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
-    program = [sys.executable, str(ROOT / "app.py")]
-    return subprocess.run(program, env=environment, cwd=folder, capture_output=True, text=True, timeout=30)
-
-
 def test_the_start_stops_at_a_wrong_file(tmp_path: Path) -> None:
     """`python app.py` ends with one line that says file, line and reason, for the file that it finds by itself too."""
     (tmp_path / "upstreams.toml").write_text(f"{ROW}dialect = 'klingon'\n")
-    ended = start(tmp_path)
+    ended = run_to_end(tmp_path)
     assert ended.returncode != 0
     [line] = (ended.stdout + ended.stderr).splitlines()
     assert line.endswith("upstreams.toml:5: unknown dialect; known are openai, cohere, mistral, ai21")
@@ -248,7 +240,7 @@ def test_the_start_stops_at_a_wrong_file(tmp_path: Path) -> None:
 
 def test_the_start_stops_without_the_file_that_was_named(tmp_path: Path) -> None:
     """UPSTREAMS_FILE must exist; only the default may be absent."""
-    ended = start(tmp_path, UPSTREAMS_FILE="rows.toml")
+    ended = run_to_end(tmp_path, UPSTREAMS_FILE="rows.toml")
     assert ended.returncode != 0
     [line] = (ended.stdout + ended.stderr).splitlines()
     assert line.endswith("rows.toml: cannot be read: No such file or directory")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from app import create_app
 from routes.gate import Gate
 from settings import Settings, SettingsError, read_settings
 from tests.gateway import rows_file
-from tests.process import ROOT, clean_environment
+from tests.process import run_to_end
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -124,19 +122,12 @@ def test_a_row_with_a_token_needs_a_key_too(tmp_path: Path) -> None:
         create_app(read_settings({"UPSTREAMS_FILE": str(path), "ROW_TOKEN": "test-token"}), Gate(1))
 
 
-def start(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "app.py")], env=environment, cwd=folder, capture_output=True, text=True, timeout=30
-    )
-
-
 @pytest.mark.parametrize(
     "variables", [{"PORT": "http"}, {"COHERE_TOKEN": "test-token"}, {"COHERE_TOKEN": "x", "COHERE_BASE_URL": "ftp://x"}]
 )
 def test_a_start_that_fails_says_why_in_one_line(tmp_path: Path, variables: dict[str, str]) -> None:
     """The process exits non-zero with one line that names the variable, and without a traceback."""
-    ended = start(tmp_path, **variables)
+    ended = run_to_end(tmp_path, **variables)
     assert ended.returncode != 0
     [line] = (ended.stdout + ended.stderr).splitlines()
     assert "BASE_URL" in line or "PORT" in line or "API_MASTER_KEY" in line
@@ -145,5 +136,5 @@ def test_a_start_that_fails_says_why_in_one_line(tmp_path: Path, variables: dict
 def test_a_dotenv_file_is_read_beneath_the_environment(tmp_path: Path) -> None:
     """In development `.env` holds variables; the process's own come before them."""
     (tmp_path / ".env").write_text("PORT=from-dotenv\nHEARTBEAT=also\n")
-    assert "'from-dotenv'" in start(tmp_path).stderr
-    assert "'also'" in start(tmp_path, PORT="8000").stderr
+    assert "'from-dotenv'" in run_to_end(tmp_path).stderr
+    assert "'also'" in run_to_end(tmp_path, PORT="8000").stderr
