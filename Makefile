@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
-CODE := app.py settings.py routes upstreams server tests bench
+CODE := app.py settings.py gate.py routes panels upstreams server tests bench
 
 .PHONY: run test format lint types pytest requirements bench bench-all bench-plot soak clean
 

@@ -16,20 +16,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from routes.auth import read_keys
+from gate import Gate
 from routes.chat import Chat
-from routes.edge import Edge
-from routes.errors import ApiError
-from routes.gate import Gate
 from routes.health import METHODS, healthz, readyz, root
+from routes.http.auth import read_keys
+from routes.http.edge import Edge
+from routes.http.errors import ApiError
 from routes.models import get_model, list_models
 from routes.service import Service
 from server.run import run
 from settings import Settings, SettingsError, read_settings
-from upstreams.client import open_session
+from upstreams.calling.http import open_session
+from upstreams.calling.upstream import Upstream
 from upstreams.local import local_rows
 from upstreams.roster import ADVICE, Roster, check_ids, configured_rows
-from upstreams.upstream import Upstream
 
 
 def create_app(settings: Settings, gate: Gate) -> Starlette:

@@ -10,21 +10,21 @@ from secrets import token_hex
 
 from starlette.types import Receive, Scope, Send
 
-from routes.chunks import Chunks
-from routes.edge import note_for_log
-from routes.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
-from routes.gate import GateClosed
-from routes.inbound import Inbound, check_panel, read_request
-from routes.layouts import ChoicesLayout, Layout, SectionsLayout
-from routes.outbound import sections_choices, single_choices, to_completion
-from routes.presence import ClientLeft, Departure, Presence
-from routes.responses import send_error, send_json
+from gate import GateClosed
+from panels.fanout import Seat, collect
+from routes.completions.chunks import Chunks
+from routes.completions.inbound import Inbound, check_panel, read_request
+from routes.completions.layouts import ChoicesLayout, Layout, SectionsLayout
+from routes.completions.outbound import sections_choices, single_choices, to_completion
+from routes.http.edge import note_for_log
+from routes.http.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
+from routes.http.presence import ClientLeft, Departure, Presence
+from routes.http.responses import send_error, send_json
 from routes.service import Service, service_of
 from routes.stream import Streaming, error_event, stream_answer
-from upstreams.fanout import Seat, collect
-from upstreams.messages import Answer
+from upstreams.calling.upstream import Call
 from upstreams.roster import UnknownModel
-from upstreams.upstream import Call
+from upstreams.values import Answer
 
 log = logging.getLogger("rawbot")
 

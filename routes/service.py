@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from routes.auth import Keys
-from routes.gate import Gate
+from gate import Gate
+from routes.http.auth import Keys
 from settings import Settings
-from upstreams.breaker import State
+from upstreams.calling.breaker import State
 from upstreams.roster import Roster
 
 

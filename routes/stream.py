@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Send
 
-from routes.chunks import Chunks
-from routes.errors import ApiError, all_failed, nobody_answered
-from routes.layouts import Layout, close
+from panels.fanout import Deltas, Seat, SeatDelta, fan_out
+from routes.completions.chunks import Chunks
+from routes.completions.layouts import Layout, close
+from routes.http.errors import ApiError, all_failed, nobody_answered
 from settings import Settings
-from upstreams.fanout import Deltas, Seat, SeatDelta, fan_out
-from upstreams.messages import Piece, Result
-from upstreams.sse import CONTENT_TYPE, DONE, encode
-from upstreams.upstream import Call
+from upstreams.answer.sse import CONTENT_TYPE, DONE, encode
+from upstreams.calling.upstream import Call
+from upstreams.values import Piece, Result
 
 HEADERS = [
     (b"content-type", CONTENT_TYPE),

@@ -20,7 +20,7 @@ from time import sleep
 
 from starlette.types import ASGIApp
 
-from routes.gate import Gate
+from gate import Gate
 from server.configuration import configuration
 from server.context import Context
 from server.listen import Listener, StartError, open_listeners

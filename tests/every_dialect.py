@@ -12,7 +12,7 @@ import openai
 from starlette.types import Receive, Scope, Send
 
 from app import create_app
-from routes.gate import Gate
+from gate import Gate
 from settings import read_settings
 from tests.gateway import KEY, Gateway
 from tests.providers import ai21_wire, cohere_wire, mistral_wire, openai_wire

@@ -13,7 +13,7 @@ import orjson
 from starlette.applications import Starlette
 
 from app import create_app
-from routes.gate import Gate
+from gate import Gate
 from settings import Settings, read_settings
 from tests.asgi import DEADLINE, Exchange
 from tests.clock import within

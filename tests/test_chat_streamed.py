@@ -12,7 +12,7 @@ from tests.gateway import gateway
 from tests.providers.faults import HANG_BEFORE_FIRST_TOKEN, HANG_BEFORE_HEADERS, SILENCE, Fault, answered, status
 from tests.providers.http1 import Ending, Step
 from tests.providers.loopback import Call, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 A = Turn(text=("Good", " morning"), usage=Usage(prompt=10, completion=2))
 B = Turn(text=("Bon", "jour"), usage=Usage(prompt=20, completion=3))

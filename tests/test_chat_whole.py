@@ -7,7 +7,7 @@ import pytest
 from tests.gateway import gateway
 from tests.providers.faults import refused, status
 from tests.providers.loopback import Call, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 A = Turn(text=("Good", " morning"), usage=Usage(prompt=10, completion=2))
 B = Turn(text=("Bonjour",), usage=Usage(prompt=20, completion=3, cached=4, reasoning=1))

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from routes.edge import Edge
+from routes.http.edge import Edge
 from tests.asgi import Exchange
 from tests.gateway import KEY, gateway
 from tests.providers.faults import HANG_BEFORE_HEADERS, status
 from tests.providers.loopback import Turn
-from upstreams import openai
-from upstreams.messages import ChatRequest, Delta, Failure, Outgoing
-from upstreams.sse import Event
+from upstreams.answer.sse import Event
+from upstreams.dialects import openai
+from upstreams.values import ChatRequest, Delta, Failure, Outgoing
 
 FINE = Turn(text=("Fine",))
 

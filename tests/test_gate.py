@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routes.gate import Gate, GateClosed
+from gate import Gate, GateClosed
 
 
 async def test_a_place_is_refused_when_all_are_taken() -> None:

@@ -3,92 +3,170 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from upstreams.roster import PROVIDERS
+from upstreams.roster import DIALECTS, PROVIDERS
 
 ROOT = Path(__file__).parent.parent
 
-FLOORS = [
-    {"settings", "upstreams.messages", "upstreams.sse"},
-    {"upstreams.shapes", "upstreams.fields", "upstreams.breaker", "upstreams.retry"},
-    {"upstreams.faults", "upstreams.conversation", "upstreams.tools"},
-    {"upstreams.chunks", "upstreams.dialect"},
-    {"upstreams.openai", "upstreams.cohere", "upstreams.mistral", "upstreams.ai21", "upstreams.rows"},
-    {"upstreams.client", "upstreams.local_server"},
-    {"upstreams.upstream"},
-    {"upstreams.fanout", "upstreams.roster", "upstreams.local"},
-    {"routes.errors", "routes.gate", "routes.sections", "routes.chunks"},
-    {"routes.auth", "routes.checks", "routes.outbound", "routes.responses", "routes.presence"},
-    {"routes.inbound", "routes.layouts", "routes.service", "routes.edge"},
-    {"routes.stream"},
-    {"routes.chat", "routes.models", "routes.health"},
-    {"server"},
-    {"app"},
-]
-"""From the ground up; the README draws the same house with fewer storeys."""
+MAY_IMPORT: Mapping[str, str] = {
+    "settings": "",
+    "gate": "",
+    "upstreams.values": "",
+    "upstreams.lenient_json": "upstreams.values",
+    "upstreams.request": "upstreams.values upstreams.lenient_json",
+    "upstreams.answer": "upstreams.values upstreams.lenient_json",
+    "upstreams.dialects": "upstreams.values upstreams.lenient_json upstreams.request upstreams.answer",
+    "upstreams.rows": "settings upstreams.values upstreams.dialects",
+    "upstreams.calling": "settings upstreams.values upstreams.lenient_json upstreams.answer upstreams.dialects upstreams.rows",
+    "upstreams.roster": "settings upstreams.dialects upstreams.rows upstreams.calling",
+    "upstreams.local_server": "",
+    "upstreams.local": "settings upstreams.dialects upstreams.rows",
+    "panels": "upstreams.values upstreams.calling",
+    "routes.http": "settings upstreams.values",
+    "routes.completions": "panels routes.http upstreams.values upstreams.answer upstreams.roster",
+    "routes": "settings gate panels routes.http routes.completions upstreams.values upstreams.answer upstreams.calling "
+    "upstreams.roster",
+    "server": "settings gate",
+    "app": "settings gate routes routes.http server upstreams.roster upstreams.local upstreams.calling",
+}
+"""Room → the rooms that it may import from, from the ground up; a room is a file, or a package with all that is in it."""
 
 
-def product_files() -> Iterator[Path]:
-    yield from [ROOT / "app.py", ROOT / "settings.py"]
-    for folder in ("routes", "upstreams", "server"):
-        yield from sorted((ROOT / folder).glob("*.py"))
+def product_files() -> list[Path]:
+    folders = (path for name in ("routes", "panels", "upstreams", "server") for path in (ROOT / name).rglob("*.py"))
+    return [ROOT / "app.py", ROOT / "settings.py", ROOT / "gate.py", *sorted(folders)]
 
 
 def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def floor_of(module: str) -> int:
-    name = "server" if module.startswith("server.") else module
-    return next(number for number, floor in enumerate(FLOORS) if name in floor)
+SOURCES: Mapping[str, str] = {module_of(path): path.read_text() for path in product_files()}
+"""Module → its text."""
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield the product's modules that a file imports, also inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def room_of(module: str) -> str:
+    return max((room for room in MAY_IMPORT if module == room or module.startswith(f"{room}.")), key=len)
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Yield the names that a file imports, also inside functions; `from a import b` may mean the module a.b."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module in ("upstreams", "routes", "server"):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", list(product_files()), ids=module_of)
-def test_imports_point_down(path: Path) -> None:
-    """A module imports only from floors beneath its own; within server/, which is one floor, there is no circle."""
-    if path.name == "__init__.py":
-        assert path.read_text() == ""
-        return
-    module = module_of(path)
-    own = {"settings", "app"} | {module_of(file) for file in product_files()}
-    for imported in own & set(imports_of(path)):
-        same_room = imported.startswith("server.") and module.startswith("server.")
-        assert same_room or floor_of(imported) < floor_of(module), f"{module} imports {imported}"
+def arrows(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return module → the product's modules that it imports, packages without a text of their own left out."""
+    return {
+        module: {name for name in imports_of(source) if sources.get(name) and name != module}
+        for module, source in sources.items()
+    }
 
 
-@pytest.mark.parametrize("path", list(product_files()), ids=module_of)
-def test_no_provider_is_named_outside_its_dialect_and_the_roster(path: Path) -> None:
+def forbidden_arrows(sources: Mapping[str, str]) -> list[str]:
+    return [
+        f"{module} imports {imported}"
+        for module, names in arrows(sources).items()
+        for imported in sorted(names)
+        if room_of(imported) not in {room_of(module), *MAY_IMPORT[room_of(module)].split()}
+    ]
+
+
+def circles(sources: Mapping[str, str]) -> list[tuple[str, ...]]:
+    try:
+        graphlib.TopologicalSorter(arrows(sources)).prepare()
+    except graphlib.CycleError as error:
+        return [tuple(error.args[1])]
+    return []
+
+
+def test_imports_point_down() -> None:
+    """A module imports only from its own room and from those beneath it; request/ and answer/ do not know each other."""
+    assert not forbidden_arrows(SOURCES)
+    assert not [path for path in product_files() if path.name == "__init__.py" and path.read_text()]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nowhere in the house, within no room either, does a module import itself over others."""
+    assert not circles(SOURCES)
+
+
+PLANTED = [
+    ("upstreams.request.tools", "from upstreams.answer.tool_calls import Calls"),
+    ("upstreams.answer.chunks", "from upstreams.request import tools"),
+    ("upstreams.roster", "import panels.fanout"),
+    ("panels.order", "from routes.http.errors import ApiError"),
+    ("panels.order", "from settings import Settings"),
+    ("server.run", "from routes.chat import Chat"),
+    ("server.http2", "def later(): import upstreams.values"),
+]
+
+
+@pytest.mark.parametrize(("module", "line"), PLANTED)
+def test_a_planted_import_is_found(module: str, line: str) -> None:
+    """An import that goes up, or across where it must not, is seen."""
+    assert len(forbidden_arrows({**SOURCES, module: f"{SOURCES[module]}\n{line}\n"})) == 1
+
+
+def test_a_planted_circle_is_found() -> None:
+    """A circle inside a room is seen: server/inbox.py must not know server/exchange.py, which knows it."""
+    planted = f"{SOURCES['server.inbox']}\nfrom server.exchange import Exchange\n"
+    assert {"server.inbox", "server.exchange"} <= set(*circles({**SOURCES, "server.inbox": planted}))
+
+
+def providers_named(source: str) -> list[str]:
+    """Return the names and texts of a file's code that hold a provider's name; a docstring may say where a fact is from."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    words = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    words += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    words += [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | statements
+    ]
+    names = {name.lower() for provider in PROVIDERS for name in (provider.prefix, provider.name.split()[0])}
+    return [word for word in words if any(name in word.lower() for name in names)]
+
+
+KNOWS_PROVIDERS = {"upstreams.roster", *(f"upstreams.dialects.{name}" for name in DIALECTS)}
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES.keys() - KNOWS_PROVIDERS))
+def test_no_provider_is_named_outside_its_dialect_and_the_roster(module: str) -> None:
     """Code knows a provider only as a row; words about where a fact comes from may name one."""
-    if module_of(path) in {"upstreams.roster", *(f"upstreams.{name}" for name in ("cohere", "mistral", "ai21", "openai"))}:
-        return
-    names = {word.lower() for provider in PROVIDERS for word in (provider.prefix, provider.name.split()[0])}
-    tree = ast.parse(path.read_text())
-    words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            words |= {str(side.value) for side in [node.left, *node.comparators] if isinstance(side, ast.Constant)}
-    assert not [word for word in words if any(name in word.lower() for name in names)]
+    assert not providers_named(SOURCES[module])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['if provider.startswith("Cohere"): pass', 'x = {"MISTRAL": 1}', "match x:\n    case 'AI21 Labs': pass", "cohere.body(x)"],
+)
+def test_a_planted_provider_is_found(line: str) -> None:
+    """However code asks for a provider, it is seen."""
+    assert providers_named(f"{SOURCES['upstreams.calling.upstream']}\n{line}\n")
 
 
 ONLY = {
-    "aiohttp": {"upstreams.client"},
+    "aiohttp": {"upstreams.calling.http"},
     "hypercorn": {"server"},
     "starlette.config": {"settings"},
 }
@@ -96,31 +174,30 @@ ONLY = {
 
 @pytest.mark.parametrize(("package", "homes"), ONLY.items())
 def test_each_library_has_one_home(package: str, homes: set[str]) -> None:
-    """aiohttp is used by the client alone, hypercorn by server/ alone."""
+    """aiohttp is used by calling/http.py alone, hypercorn by server/ alone."""
     users = {
-        module_of(path)
-        for path in product_files()
-        for name in imports_of(path)
+        module
+        for module, source in SOURCES.items()
+        for name in imports_of(source)
         if name == package or name.startswith(f"{package}.")
     }
-    assert {user.split(".")[0] if user.startswith("server.") else user for user in users} <= homes
+    assert {"server" if user.startswith("server.") else user for user in users} <= homes
 
 
-def calls(pattern: str) -> set[str]:
-    return {module_of(path) for path in product_files() if re.search(pattern, path.read_text())}
+def users_of(pattern: str) -> set[str]:
+    return {module for module, source in SOURCES.items() if re.search(pattern, source)}
 
 
 def test_the_environment_is_read_in_one_place() -> None:
     """Only settings.py touches os.environ."""
-    assert calls(r"os\.environ|getenv") <= {"settings"}
+    assert users_of(r"os\.environ|getenv") <= {"settings"}
 
 
 def test_upstream_tasks_are_started_in_one_place() -> None:
-    """Only fanout.py makes tasks that call upstreams, in a task group: gather leaves siblings running when one raises."""
-    assert {name for name in calls(r"TaskGroup|create_task|ensure_future") if name.startswith("upstreams.")} == {
-        "upstreams.fanout"
-    }
-    assert not {name for name in calls(r"asyncio\.gather") if not name.startswith("server.")}
+    """Only one file makes tasks that call upstreams, in a task group: gather leaves siblings running when one raises."""
+    starters = users_of(r"TaskGroup|create_task|ensure_future")
+    assert {name for name in starters if name.startswith(("upstreams.", "panels."))} == {"panels.fanout"}
+    assert not {name for name in users_of(r"asyncio\.gather") if not name.startswith("server.")}
 
 
 def test_tests_mock_nothing_of_ours() -> None:

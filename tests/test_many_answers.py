@@ -10,7 +10,7 @@ from tests.every_dialect import client_of, speaking
 from tests.providers.faults import SILENCE, status
 from tests.providers.loopback import Call, Turn
 from tests.test_tool_round_trip import STREAMED, TIME, complete
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 TURN = Turn(text=("Good", " morning"), usage=Usage(prompt=8, completion=5))

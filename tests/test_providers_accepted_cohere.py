@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers import cohere_wire, faults
 from tests.providers.loopback import Call, Loopback, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 cohere = pytest.importorskip("cohere", reason="Cohere's SDK is not installed", exc_type=ImportError)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers import faults, mistral_wire
 from tests.providers.loopback import Call, Loopback, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 mistral = pytest.importorskip("mistralai.client", reason="Mistral's SDK is not installed", exc_type=ImportError)
 errors = pytest.importorskip("mistralai.client.errors", reason="Mistral's SDK is not installed", exc_type=ImportError)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers import faults, openai_wire
 from tests.providers.loopback import Call, Loopback, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 openai = pytest.importorskip("openai", reason="OpenAI's SDK is not installed", exc_type=ImportError)
 

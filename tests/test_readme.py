@@ -12,7 +12,7 @@ from settings import Environment, Settings
 from tests.process import ROOT, served
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
-from upstreams.fields import Field
+from upstreams.request.parameters import Field
 from upstreams.roster import DIALECTS, PROVIDERS
 from upstreams.rows import read_rows
 
@@ -66,7 +66,7 @@ def taken(field: Field | None, name: str) -> str:
 
 def test_the_readme_draws_every_module() -> None:
     """Each file of the routes and of the dialects has its place in the drawing of the house."""
-    for path in (ROOT / "routes").glob("[a-z]*.py"):
+    for path in (ROOT / "routes").rglob("[a-z]*.py"):
         if path.stem not in ("responses", "service", "chunks"):
             assert re.search(rf"\b{path.stem}\b", README), path.stem
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routes.checks import CHECKS
-from routes.errors import ApiError
-from routes.inbound import read_request
+from routes.completions.checks import CHECKS
+from routes.completions.inbound import read_request
+from routes.http.errors import ApiError
 from tests.clock import advance
 from tests.gateway import QUESTION, gateway
 from tests.providers.loopback import Turn

@@ -11,7 +11,7 @@ from tests.every_dialect import over, row_of
 from tests.gateway import Gateway, gateway
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
-from upstreams import openai
+from upstreams.dialects import openai
 from upstreams.roster import PROVIDERS, check_ids, configured_rows, provider_rows
 from upstreams.rows import Row
 

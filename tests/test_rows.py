@@ -10,7 +10,7 @@ import pytest
 
 from settings import Environment, SettingsError
 from tests.process import ROOT, run_to_end
-from upstreams import cohere, openai
+from upstreams.dialects import cohere, openai
 from upstreams.roster import DIALECTS
 from upstreams.rows import Row, read_rows
 

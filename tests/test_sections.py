@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routes.sections import Sections
-from upstreams.messages import Delta, Failure, Fault, Finish, Text
+from panels.order import Sections
+from upstreams.values import Delta, Failure, Fault, Finish, Text
 
 GRACE = 1.0
 STOP = Finish("stop")

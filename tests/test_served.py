@@ -23,7 +23,7 @@ from tests.providers import openai_wire
 from tests.providers.faults import ENDLESS, SILENCE, status
 from tests.providers.loopback import Loopback, Turn
 from tests.server.clients import http1, http2
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 A = Turn(text=("Good", " morning"), usage=Usage(prompt=10, completion=2))
 B = Turn(text=("Bon", "jour"), usage=Usage(prompt=20, completion=3))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
-from routes.gate import Gate
+from gate import Gate
 from settings import Settings, SettingsError, read_settings
 from tests.gateway import rows_file
 from tests.process import run_to_end

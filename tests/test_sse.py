@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from upstreams.sse import MAX_EVENT_BYTES, Event, EventParser, EventTooLarge, encode
+from upstreams.answer.sse import MAX_EVENT_BYTES, Event, EventParser, EventTooLarge, encode
 
 BOM = b"\xef\xbb\xbf"
 

@@ -21,7 +21,7 @@ from tests.every_dialect import WIRES, client_of, over, row_of, speaking
 from tests.gateway import KEY
 from tests.process import served
 from tests.providers.loopback import Call, Loopback, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 NOTHING: dict[str, Any] = {"type": "object", "properties": {}}

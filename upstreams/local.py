@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from settings import Settings
-from upstreams import openai
+from upstreams.dialects import openai
 from upstreams.rows import Row
 
 log = logging.getLogger("rawbot")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from settings import Environment, Settings, SettingsError
-from upstreams import ai21, cohere, mistral, openai
-from upstreams.dialect import Dialect
+from upstreams.calling.upstream import Upstream
+from upstreams.dialects import ai21, cohere, mistral, openai
+from upstreams.dialects.protocol import Dialect
 from upstreams.rows import Row, complain_about_url, read_rows
-from upstreams.upstream import Upstream
 
 OMNIBUS = "rawbot-omnibus"
 """The model id behind which every upstream that is switched on answers."""

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from settings import Environment, SettingsError
-from upstreams.dialect import Dialect
-from upstreams.messages import ChatRequest, Json
+from upstreams.dialects.protocol import Dialect
+from upstreams.values import ChatRequest, Json
 
 log = logging.getLogger("rawbot")
 

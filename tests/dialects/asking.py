@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from upstreams.dialect import Dialect
-from upstreams.messages import ChatRequest, Json, Outgoing
+from upstreams.dialects.protocol import Dialect
+from upstreams.values import ChatRequest, Json, Outgoing
 
 HELLO: Json = {"role": "user", "content": "Hello"}
 PICTURE: Json = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "detail": "low", "x": 1}}

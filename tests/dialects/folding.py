@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from upstreams.dialect import Dialect
-from upstreams.messages import ChatRequest, Delta, Failure, Finish, Reasoning, Text, ToolCall, Usage
-from upstreams.sse import EventParser, EventTooLarge
+from upstreams.answer.sse import EventParser, EventTooLarge
+from upstreams.dialects.protocol import Dialect
+from upstreams.values import ChatRequest, Delta, Failure, Finish, Reasoning, Text, ToolCall, Usage
 
 ASKED = ChatRequest(messages=({"role": "user", "content": "Hello"},), stream=True)
 

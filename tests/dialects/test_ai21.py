@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, ask, call, calling, function, result
-from upstreams import ai21
-from upstreams.messages import Failure, Fault, Json
+from upstreams.dialects import ai21
+from upstreams.values import Failure, Fault, Json
 
 MODEL = "jamba-mini"
 NOW = function("now", parameters=NOTHING)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, call, calling, function, result
 from tests.dialects.folding import fold
-from upstreams import cohere
-from upstreams.messages import ChatRequest, Failure, Fault, Json, Text, ToolCall, Usage
-from upstreams.sse import Event
+from upstreams.answer.sse import Event
+from upstreams.dialects import cohere
+from upstreams.values import ChatRequest, Failure, Fault, Json, Text, ToolCall, Usage
 
 OLD, NEW, REASONING = "command-r-08-2024", "command-a-03-2025", "command-a-reasoning-08-2025"
 WEATHER = function("weather", description="Tells it", parameters=CITY)

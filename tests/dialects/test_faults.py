@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from upstreams.faults import MAX_MESSAGE, clean, read_retry_after
+from upstreams.answer.errors import MAX_MESSAGE, clean, read_retry_after
 
 SECRETS = [
     ("Incorrect API key provided: sk-proj-abc***xyz.", "Incorrect API key provided: …"),

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from tests.dialects.asking import PICTURE, allowed, call, calling, function, result
 from tests.dialects.folding import ASKED, fold, read_stream
-from upstreams import ai21, cohere, mistral, openai
-from upstreams.dialect import Dialect
-from upstreams.messages import ChatRequest, Delta, Json
-from upstreams.shapes import read_json
-from upstreams.sse import Event
+from upstreams.answer.sse import Event
+from upstreams.dialects import ai21, cohere, mistral, openai
+from upstreams.dialects.protocol import Dialect
+from upstreams.lenient_json import read_json
+from upstreams.values import ChatRequest, Delta, Json
 
 DIALECTS: list[Dialect] = [ai21, cohere, mistral, openai]
 MODELS = {
-    "upstreams.ai21": "jamba-mini",
-    "upstreams.cohere": "command-a-reasoning-08-2025",
-    "upstreams.mistral": "mistral-small-latest",
+    "upstreams.dialects.ai21": "jamba-mini",
+    "upstreams.dialects.cohere": "command-a-reasoning-08-2025",
+    "upstreams.dialects.mistral": "mistral-small-latest",
 }
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=["ai21", "cohere", "mistral", "openai"])
 briefly = settings(max_examples=100, deadline=None)
@@ -279,17 +279,17 @@ FREE = frozenset({"parameters", "schema", "json_schema", "metadata"})
 """Keys below which the client's own words stand."""
 
 KEYS: dict[str, str] = {
-    "upstreams.ai21": """
+    "upstreams.dialects.ai21": """
         model messages stream temperature top_p max_tokens stop n response_format tools
         role content tool_calls tool_call_id id type function name arguments description parameters
         """,
-    "upstreams.cohere": """
+    "upstreams.dialects.cohere": """
         model messages stream temperature p max_tokens stop_sequences seed frequency_penalty presence_penalty response_format
         tools strict_tools tool_choice logprobs thinking
         role content tool_calls tool_call_id id type function name arguments description parameters json_schema
         text image_url url detail
         """,
-    "upstreams.mistral": """
+    "upstreams.dialects.mistral": """
         model messages stream temperature top_p max_tokens stop random_seed n frequency_penalty presence_penalty response_format
         tools tool_choice parallel_tool_calls reasoning_effort prediction metadata prompt_cache_key service_tier
         role content tool_calls tool_call_id id type function name arguments description parameters strict json_schema schema

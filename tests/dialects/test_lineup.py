@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from upstreams import ai21, cohere, mistral, openai
-from upstreams.dialect import Dialect
+from upstreams.dialects import ai21, cohere, mistral, openai
+from upstreams.dialects.protocol import Dialect
 
-UPSTREAMS = Path(__file__).parent.parent.parent / "upstreams"
+DIALECTS_FOLDER = Path(__file__).parent.parent.parent / "upstreams" / "dialects"
 
 DIALECTS: list[Dialect] = [ai21, cohere, mistral, openai]
 """mypy checks each module against the Protocol here."""
@@ -31,10 +31,10 @@ def names_of(body: list[ast.stmt]) -> list[str]:
 @pytest.mark.parametrize("name", ["ai21", "cohere", "mistral", "openai"])
 def test_dialects_line_up(name: str) -> None:
     """A dialect has the public names of the Protocol, in its order, and no others."""
-    protocol = ast.parse((UPSTREAMS / "dialect.py").read_text())
+    protocol = ast.parse((DIALECTS_FOLDER / "protocol.py").read_text())
     (promised,) = [node for node in protocol.body if isinstance(node, ast.ClassDef) and node.name == "Dialect"]
 
-    assert names_of(ast.parse((UPSTREAMS / f"{name}.py").read_text()).body) == names_of(promised.body)
+    assert names_of(ast.parse((DIALECTS_FOLDER / f"{name}.py").read_text()).body) == names_of(promised.body)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

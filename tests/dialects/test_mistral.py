@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, call, calling, function, result
 from tests.dialects.folding import fold, read_stream
-from upstreams import mistral
-from upstreams.messages import ChatRequest, Failure, Fault, Json
+from upstreams.dialects import mistral
+from upstreams.values import ChatRequest, Failure, Fault, Json
 
 MODEL = "mistral-small-latest"
 WEATHER = function("weather", description="Tells it", parameters=CITY, strict=True)

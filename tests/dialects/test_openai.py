@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.dialects.asking import HELLO, PICTURE, ask
-from upstreams import openai
-from upstreams.messages import Failure, Fault
+from upstreams.dialects import openai
+from upstreams.values import Failure, Fault
 
 
 def test_the_request_goes_through() -> None:

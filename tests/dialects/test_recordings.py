@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.folding import Answer, fold, read_stream, read_whole
-from upstreams import ai21, cohere, mistral, openai
-from upstreams.dialect import Dialect
-from upstreams.messages import Failure, Fault, Finish, Usage
-from upstreams.shapes import read_json
+from upstreams.dialects import ai21, cohere, mistral, openai
+from upstreams.dialects.protocol import Dialect
+from upstreams.lenient_json import read_json
+from upstreams.values import Failure, Fault, Finish, Usage
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 DIALECTS: dict[str, Dialect] = {"ai21": ai21, "cohere": cohere, "mistral": mistral, "openai": openai}

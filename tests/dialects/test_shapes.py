@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from upstreams.shapes import MAX_COUNT, as_arguments, as_count, mend, read_json
+from upstreams.lenient_json import MAX_COUNT, as_arguments, as_count, mend, read_json
 
 READABLE: list[tuple[bytes, Any]] = [
     (b'{"a":1}', {"a": 1}),

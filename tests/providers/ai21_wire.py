@@ -9,7 +9,7 @@ from typing import Any
 from tests.providers.ai21_rules import complaints
 from tests.providers.strict import bearer_token
 from tests.providers.turns import WRONG_TOKEN, Call, Payload, Piece, Received, Refusal, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 PATH = "/chat/completions"
 WHOLE_HEADERS: Mapping[str, str] = {}

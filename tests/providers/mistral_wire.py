@@ -9,7 +9,7 @@ from tests.providers.mistral_rules import complaints
 from tests.providers.steps import compact
 from tests.providers.strict import bearer_token
 from tests.providers.turns import WRONG_TOKEN, Call, Payload, Piece, Received, Refusal, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 PATH = "/chat/completions"
 ERROR_HEADERS = dict.fromkeys(("mistral-correlation-id", "x-kong-request-id"), "0123456789abcdef0123456789abcdef")

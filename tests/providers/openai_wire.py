@@ -11,7 +11,7 @@ from typing import Any
 from tests.providers.steps import compact
 from tests.providers.strict import Ranges, bearer_token, out_of_range
 from tests.providers.turns import WRONG_TOKEN, Call, Payload, Piece, Received, Refusal, Turn
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 PATH = "/chat/completions"
 WHOLE_HEADERS = {"x-request-id": "req_0123456789abcdef", "openai-version": "2020-10-01", "openai-processing-ms": "12"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from upstreams.messages import Usage
+from upstreams.values import Usage
 
 Payload: TypeAlias = dict[str, Any]
 

@@ -11,7 +11,7 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from routes.gate import Gate, GateClosed
+from gate import Gate, GateClosed
 from server.run import run
 from settings import Settings, SettingsError, read_settings
 from tests.server.serving import BODY, answer, start

@@ -1,0 +1,118 @@
+"""The client of one request: what is read from it and sent to it, and whether it is still there; knows nothing of chat.
+
+hypercorn raises nothing when a client has gone: `send` turns into a no-op, and only `receive` tells. So every piece of work
+runs beside `receive`, nothing is sent after a disconnect, and a client that does not read is given up after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+
+from starlette.types import Message, Receive, Send
+
+from routes.http.errors import ApiError
+
+
+class Departure(Enum):
+    """Why work for a client ended before it was done."""
+
+    LEFT = "client left"
+    STALLED = "client did not read"
+    STOPPED = "service stopped"
+
+
+class ClientLeft(Exception):
+    """The client went away before its request was read."""
+
+
+class Presence:
+    """One client, from the first byte of its body to the last of its answer; durations are in seconds."""
+
+    def __init__(self, receive: Receive, send: Send, send_timeout: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._send_timeout = send_timeout
+        self._loop = asyncio.get_running_loop()
+        self._scope = asyncio.timeout(None)
+        self._sending_since: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self.departure: Departure | None = None
+        self.answer_started = False
+        self.answer_ended = False
+
+    async def read_body(self, limit: int, seconds: float) -> bytes:
+        """Return the body; raises ApiError 413 over `limit` bytes, 408 after `seconds`, or ClientLeft.
+
+        A body that is too large is read to its end all the same: hypercorn's connection hangs when one stays unread.
+        """
+        body = bytearray()
+        size = 0
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientLeft
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size <= limit:
+                        body += chunk
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            if size <= limit:
+                raise ApiError(408, f"The body did not arrive within {seconds:g} seconds.") from None
+        if size > limit:
+            raise ApiError(413, f"The body is larger than {limit} bytes.")
+        return bytes(body)
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncIterator[None]:
+        """Run the body until it is done or the client is lost; then the body is cancelled, and `departure` says why."""
+        watcher = self._loop.create_task(self._watch())
+        try:
+            async with self._scope:
+                yield
+        except TimeoutError:
+            if self.departure is None:
+                raise
+        finally:
+            watcher.cancel()
+            if self._alarm is not None:
+                self._alarm.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; blocks while the client does not read, and loses it after the send timeout."""
+        self.answer_started = True
+        self.answer_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self._sending_since = self._loop.time()
+        if self._alarm is None:
+            self._watch_sending()
+        await self._send(message)
+        self._sending_since = None
+
+    def stop(self) -> None:
+        """End the work, for the process is about to end."""
+        self._lose(Departure.STOPPED)
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._lose(Departure.LEFT)
+
+    def _watch_sending(self) -> None:
+        """Look whether a send has taken too long, as seldom as can be: one timer serves all sends of an answer."""
+        now = self._loop.time()
+        since = now if self._sending_since is None else self._sending_since
+        if now >= since + self._send_timeout:
+            self._lose(Departure.STALLED)
+        else:
+            self._alarm = self._loop.call_at(since + self._send_timeout, self._watch_sending)
+
+    def _lose(self, departure: Departure) -> None:
+        if self.departure is None:
+            self.departure = departure
+            self._scope.reschedule(self._loop.time())

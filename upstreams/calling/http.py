@@ -1,0 +1,250 @@
+"""The only user of aiohttp: it makes one call, keeps its clocks, repeats it; whatever the world does becomes a Failure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from settings import Settings
+from upstreams.answer.errors import read_retry_after
+from upstreams.answer.sse import EventParser, EventTooLarge
+from upstreams.calling.retry import pause_before_retry
+from upstreams.dialects.protocol import Dialect
+from upstreams.lenient_json import read_json
+from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+
+Session: TypeAlias = aiohttp.ClientSession
+
+Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
+"""Takes what a call says; returns an event to wait for before the next when there is no room for more."""
+
+MAX_ERROR_BYTES = 64 * 1024
+"""How much of an error answer is read, in bytes: its first line says it all, and some are whole web pages."""
+
+TAIL_SECONDS = 0.05
+"""How long the end of a stream's body may lag behind its last event before the connection is given up instead of reused."""
+
+CLOCK_SLACK = 0.05
+"""Part of a silence limit by which its timer may lag, so that a token does not cost a timer: 60 s may become 57 s."""
+
+FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
+    aiohttp.ClientConnectorDNSError: (Fault.UNREACHABLE, "the name was not resolved"),
+    aiohttp.ClientSSLError: (Fault.UNREACHABLE, "TLS failed"),
+    aiohttp.ConnectionTimeoutError: (Fault.UNREACHABLE, "connecting took too long"),
+    aiohttp.ServerDisconnectedError: (Fault.UNREACHABLE, "the connection was closed"),
+    aiohttp.InvalidURL: (Fault.UNREACHABLE, "the address is invalid"),
+    OSError: (Fault.UNREACHABLE, ""),
+    aiohttp.ClientPayloadError: (Fault.INTERRUPTED, ""),
+    HttpProcessingError: (Fault.MALFORMED, "not HTTP"),
+    aiohttp.ClientResponseError: (Fault.MALFORMED, "not HTTP"),
+    EventTooLarge: (Fault.TOO_LARGE, "an event without end"),
+    aiohttp.ClientError: (Fault.BROKEN, ""),
+}
+"""What aiohttp raises, as fault and words; the first match counts. A connection that an upstream closed while idle is
+UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
+
+
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncIterator[Session]:
+    """Open the one pool of connections; the number of calls is bounded by the gate, so the pool has no limit of its own."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=120, keepalive_timeout=30),
+        # A shared jar would carry one client's cookies into the calls of another.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
+        headers={"user-agent": "rawbot-2api", "content-type": "application/json", "accept-encoding": "identity"},
+    ) as session:
+        yield session
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """All that goes out to one upstream, and what it takes to read what comes back."""
+
+    url: URL
+    headers: Mapping[str, str]
+    payload: bytes
+    streamed: bool
+    request: ChatRequest
+    dialect: Dialect
+
+
+class Attempts:
+    """The attempts of one call under one deadline; what was said cannot be taken back, so only a silent one is repeated."""
+
+    def __init__(self, asking: Asking, session: Session, limits: Settings, emit: Emit) -> None:
+        self._asking = asking
+        self._session = session
+        self._limits = limits
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + self._limits.api_request_timeout
+        self._clock = asyncio.timeout_at(self._deadline)
+        self._spoken = False
+        self._size = 0
+
+    async def run(self) -> Finish | Failure:
+        try:
+            async with self._clock:
+                return await self._try_until_said()
+        except TimeoutError:
+            if self._spoken and self._loop.time() >= self._deadline:
+                return Finish("length")
+            return Failure(Fault.TIMEOUT)
+
+    async def _try_until_said(self) -> Finish | Failure:
+        attempt = 0
+        while True:
+            end = await self._try()
+            if isinstance(end, Finish) or self._spoken or attempt >= self._limits.retries:
+                return end
+            pause = pause_before_retry(end, attempt)
+            if pause is None or self._loop.time() + pause >= self._deadline:
+                return end
+            self._clock.reschedule(self._deadline)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _try(self) -> Finish | Failure:
+        asking = self._asking
+        if asking.streamed:
+            self._expect_within(self._limits.first_token_timeout)
+        answered = False
+        try:
+            async with self._session.post(
+                asking.url, data=asking.payload, headers=asking.headers, allow_redirects=False
+            ) as response:
+                answered = True
+                return await self._read(response)
+        except tuple(FAULT_OF_EXCEPTION) as error:
+            fault, words = next(row for kind, row in FAULT_OF_EXCEPTION.items() if isinstance(error, kind))
+            return Failure(Fault.INTERRUPTED if answered and fault is Fault.UNREACHABLE else fault, message=words)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Finish | Failure:
+        dialect = self._asking.dialect
+        if response.status != 200:
+            payload = _read_payload(await _read_at_most(response, MAX_ERROR_BYTES))
+            failure = dialect.failure(response.status, payload)
+            return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
+        if response.content_type == "text/html":
+            return Failure(Fault.MALFORMED, message="a web page instead of an answer")
+        if self._asking.streamed and response.content_type != "application/json":
+            return await self._read_stream(response, dialect)
+        return await self._read_whole(response, dialect)
+
+    async def _read_whole(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
+        if self._asking.streamed:
+            self._clock.reschedule(self._deadline)
+        limit = self._limits.max_answer_bytes
+        body = await _read_at_most(response, limit)
+        if len(body) > limit:
+            return Failure(Fault.TOO_LARGE)
+        try:
+            payload = read_json(body)
+        except ValueError:
+            return Failure(Fault.MALFORMED, message="an answer that is no JSON")
+        return await self._pass_on(dialect.answer(payload, self._asking.request), response) or Failure(Fault.MALFORMED)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
+        parser = EventParser()
+        reader = dialect.Reader(self._asking.request)
+        try:
+            async for data in response.content.iter_any():
+                deltas: list[Delta] = []
+                for event in parser.feed(data):
+                    deltas += reader.read(event)
+                if deltas and (end := await self._pass_on(deltas, response)):
+                    await _finish_body(response)
+                    return end
+        except aiohttp.ClientPayloadError:
+            # The reader knows whether anything is missing: a finish reason may have come before the connection broke.
+            return await self._pass_on(reader.close(), response) or Failure(Fault.INTERRUPTED)
+        deltas = [delta for event in parser.close() for delta in reader.read(event)]
+        return await self._pass_on(deltas + reader.close(), response) or Failure(Fault.INTERRUPTED)
+
+    async def _pass_on(self, deltas: list[Delta], response: aiohttp.ClientResponse) -> Finish | Failure | None:
+        """Emit pieces and usage; hold the end back and return it, for only the caller knows whether it is the last word."""
+        last = deltas[-1] if deltas else None
+        end = last if isinstance(last, Finish | Failure) else None
+        said = deltas[:-1] if end else deltas
+        if not said:
+            return end
+        self._size += sum(map(_size_of, said))
+        if self._size > self._limits.max_answer_bytes:
+            return Failure(Fault.TOO_LARGE)
+        self._spoken = True
+        room = self._emit(said)
+        if end is not None:
+            return end
+        if room is not None:
+            # Here the client is slow or hears another, not the upstream: its silence does not count.
+            self._clock.reschedule(None)
+            with _unread(response):
+                await room.wait()
+        self._expect_within(self._limits.idle_timeout)
+        return None
+
+    def _expect_within(self, seconds: float) -> None:
+        """Let the call time out unless something is said within so many seconds."""
+        when = min(self._deadline, self._loop.time() + seconds)
+        armed = self._clock.when()
+        # The total deadline is exact: what was said until then is an answer that was cut, before it a silence.
+        slack = 0 if when == self._deadline else seconds * CLOCK_SLACK
+        if armed is None or abs(when - armed) > slack:
+            self._clock.reschedule(when)
+
+
+def _size_of(delta: Delta) -> int:
+    if isinstance(delta, Text | Reasoning):
+        return len(delta.text.encode("utf-8", "surrogatepass"))
+    return len(delta.arguments) if isinstance(delta, ToolCall) else 0
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read a body until it is over or longer than `limit` bytes; counts what comes out of a gzip, not what goes in."""
+    body = bytearray()
+    async for data in response.content.iter_any():
+        body += data
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+@contextlib.contextmanager
+def _unread(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Leave what comes in the kernel's buffer: so it is read in one go later, and a slow client stops the upstream."""
+    connection = response.connection
+    transport = None if connection is None else connection.transport
+    if transport is not None and not transport.is_closing():
+        transport.pause_reading()
+    try:
+        yield
+    finally:
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+
+async def _finish_body(response: aiohttp.ClientResponse) -> None:
+    """Read past the last event to the end of the body: only then can aiohttp use the connection again."""
+    if response.content.at_eof():
+        return
+    # The answer is whole: how its connection ends changes nothing.
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(TAIL_SECONDS):
+            await response.content.readany()
+
+
+def _read_payload(body: bytes) -> Any:
+    try:
+        return read_json(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

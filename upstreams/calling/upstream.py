@@ -1,0 +1,101 @@
+"""One upstream, ready to be asked: puts a request into its words and heeds its breaker; the wire is not its affair."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+
+import orjson
+from yarl import URL
+
+from settings import Settings
+from upstreams.calling.breaker import Breaker, State
+from upstreams.calling.http import Asking, Attempts, Emit, Session
+from upstreams.calling.retry import CLIENTS_OWN
+from upstreams.rows import Row
+from upstreams.values import ChatRequest, Failure, Fault, Finish, Json
+
+log = logging.getLogger("rawbot")
+
+_OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+def with_defaults(fields: Json, defaults: Json) -> Json:
+    """Return the parameters with defaults for those that are absent, also under OpenAI's other name for the same thing."""
+    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in fields}
+    return {**absent, **fields}
+
+
+class Upstream:
+    """One row, ready to be asked."""
+
+    def __init__(self, row: Row, session: Session, settings: Settings) -> None:
+        self.row = row
+        self.breaker = Breaker(settings.breaker_failures, settings.breaker_seconds)
+        self.session = session
+        self.settings = settings
+        self._url = URL(row.base_url.rstrip("/") + row.dialect.PATH)
+        self._headers = row.headers_to_send()
+
+    @property
+    def state(self) -> State:
+        return self.breaker.state(asyncio.get_running_loop().time())
+
+    def prepare(self, request: ChatRequest, defaults: Json) -> list[Call]:
+        """Put a request into the upstream's words: what the client said, else the row's defaults, else `defaults`.
+
+        That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
+        """
+        fields = with_defaults(with_defaults(request.fields, self.row.defaults), defaults)
+        request = replace(request, fields=fields)
+        outgoing = self.row.dialect.body(self.row.model, request)
+        times = fields["n"] if "n" in outgoing.dropped else 1
+        dropped = tuple(name for name in outgoing.dropped if name != "n")
+        streamed = outgoing.body.get("stream") is True
+        # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.
+        payload = bytes(memoryview(orjson.dumps(outgoing.body)))
+        asking = Asking(self._url, self._headers, payload, streamed, request, self.row.dialect)
+        return [Call(self, asking, dropped)] * times
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one upstream, ready to be sent."""
+
+    upstream: Upstream
+    asking: Asking
+    dropped: tuple[str, ...]
+
+    async def run(self, emit: Emit) -> None:
+        """Ask, and emit what is said: any number of pieces, at most one Usage, exactly one Finish or Failure.
+
+        Raises nothing that the world can do; only a bug or a cancellation gets out.
+        """
+        breaker = self.upstream.breaker
+        loop = asyncio.get_running_loop()
+        is_trial = breaker.state(loop.time()) is State.HALF_OPEN
+        if not breaker.allows(loop.time()):
+            emit([Failure(Fault.SKIPPED)])
+            return
+        try:
+            end = await Attempts(self.asking, self.upstream.session, self.upstream.settings, emit).run()
+        except BaseException:
+            if is_trial:
+                breaker.abandoned()
+            raise
+        before = breaker.state(loop.time())
+        if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
+            breaker.failed(loop.time())
+        else:
+            breaker.succeeded()
+        if (after := breaker.state(loop.time())) is not before:
+            log.warning("upstream %s: its breaker is %s", self.upstream.row.id, after.value)
+        emit([self._without_token(end)])
+
+    def _without_token(self, end: Finish | Failure) -> Finish | Failure:
+        """Take the token out of an upstream's words, whatever it looks like: some say which one they refused."""
+        token = self.upstream.row.token
+        if isinstance(end, Failure) and token and token in end.message:
+            return replace(end, message=end.message.replace(token, "…"))
+        return end

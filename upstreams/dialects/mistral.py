@@ -1,0 +1,206 @@
+"""The dialect of Mistral's chat API: OpenAI's with fewer names, ids of nine characters and a strict order of roles.
+
+https://docs.mistral.ai/api/; unknown keys are refused at every depth (422 `extra_forbidden`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
+from upstreams.answer.errors import read_failure
+from upstreams.answer.sse import Event
+from upstreams.lenient_json import as_object, as_text
+from upstreams.request import messages, parameters, tools
+from upstreams.request.messages import IMAGE, TEXT, Message, Turn, Turns
+from upstreams.request.parameters import Field, Fields, NotTaken, clamp
+from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Json, Outgoing, Text, Usage
+
+
+def _response_format(value: Any) -> Json:
+    """Keep the members that Mistral knows. It wants the word JSON in the prompt too: that is the client's to write."""
+    kind = as_text(as_object(value).get("type"))
+    if kind == "json_schema":
+        schema = as_object(as_object(value).get("json_schema"))
+        kept = {name: schema[name] for name in ("name", "description", "schema", "strict") if schema.get(name) is not None}
+        return {"type": kind, "json_schema": kept}
+    if kind not in ("text", "json_object"):
+        raise NotTaken
+    return {"type": kind}
+
+
+def _prediction(value: Any) -> Json:
+    return {"type": "content", "content": messages.read_text(as_object(value).get("content"))}
+
+
+def _tool_choice(value: Any) -> Any:
+    """Keep the words, and the object that names a function."""
+    if isinstance(value, str):
+        return value
+    name = as_text(as_object(as_object(value).get("function")).get("name"))
+    if not name:
+        raise NotTaken
+    return {"type": "function", "function": {"name": name}}
+
+
+_EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
+"""Two degrees have an effect, say the docs of August 2026, and one of the two published specifications knows no others."""
+
+FIELDS: Fields = {
+    "temperature": Field("temperature", clamp(0, 1.5), "0–1.5"),
+    "top_p": Field("top_p", clamp(0.001, 1), "above 0, up to 1"),
+    "max_tokens": Field("max_tokens"),
+    "max_completion_tokens": Field("max_tokens"),
+    "stop": Field("stop", parameters.one_or_more),
+    "seed": Field("random_seed", abs, "0 and up"),
+    "n": Field("n"),
+    "frequency_penalty": Field("frequency_penalty"),
+    "presence_penalty": Field("presence_penalty"),
+    "response_format": Field("response_format", _response_format),
+    "tools": Field("tools", tools.define("strict"), "functions, with parameters"),
+    "tool_choice": Field("tool_choice", _tool_choice),
+    "parallel_tool_calls": Field("parallel_tool_calls"),
+    "reasoning_effort": Field("reasoning_effort", parameters.translate(_EFFORT), "none or high"),
+    "prediction": Field("prediction", _prediction),
+    "metadata": Field("metadata"),
+    "prompt_cache_key": Field("prompt_cache_key"),
+    "service_tier": Field(
+        "service_tier", parameters.translate({"auto": "auto", "default": "standard_only"}), "auto or standard_only"
+    ),
+}
+
+FINISH: FinishTable = {
+    "stop": "stop",
+    "length": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "error": Fault.BROKEN,
+}
+
+PATH = "/chat/completions"
+
+_TURNS: Turns = {
+    "system": Turn("system", TEXT),
+    "developer": Turn("system", TEXT),
+    "user": Turn("user", {**TEXT, **IMAGE}),
+    "assistant": Turn("assistant", TEXT, {"tool_calls": messages.tool_calls}),
+    "tool": Turn("tool", members={"tool_call_id": as_text, "name": as_text}),
+}
+
+_ID = re.compile(r"[A-Za-z0-9]{9}")
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+_FAULTS = {"1500": Fault.MODEL_NOT_FOUND, "3051": Fault.CONTEXT_LENGTH, "3505": Fault.UNAVAILABLE}
+"""Mistral's codes where they say more than the status: unknown model, prompt too large, no capacity for this model.
+
+Quoted in https://github.com/tmc/langchaingo/issues/1233 and in logs of the SDK; all three come with status 400 or 429.
+"""
+
+
+def headers(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def body(model: str, request: ChatRequest) -> Outgoing:
+    wanted = tools.without_allowed(request.fields)
+    members, dropped = parameters.to_wire(FIELDS, wanted)
+    dropped += tools.find_dropped(request.fields) + messages.find_dropped(request.messages, _TURNS)
+    asked = {"model": model, "messages": _messages(request), **members}
+    return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
+
+
+def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+    deltas = read_completion(payload, FINISH, _FAULTS)
+    echo = _echo_of(request)
+    return echo.strip(deltas) if echo else deltas
+
+
+class Reader(ChunkReader):
+    def __init__(self, request: ChatRequest) -> None:
+        super().__init__(FINISH, _FAULTS)
+        self._echo = _echo_of(request)
+
+    def read(self, event: Event) -> list[Delta]:
+        deltas = super().read(event)
+        return self._echo.strip(deltas) if self._echo else deltas
+
+    def close(self) -> list[Delta]:
+        deltas = super().close()
+        return self._echo.strip(deltas) if self._echo else deltas
+
+
+def failure(status: int, payload: Any) -> Failure:
+    return read_failure(status, payload, _FAULTS)
+
+
+def _messages(request: ChatRequest) -> list[Message]:
+    """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
+    ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
+    said = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _TURNS)
+    if said and said[-1]["role"] == "system":
+        said = messages.lead_with_system(said)
+    ordered = said[:1]
+    for before, message in pairwise(said):
+        if (before["role"], message["role"]) == ("tool", "user"):
+            ordered.append({"role": "assistant", "content": "OK."})
+        ordered.append(message)
+    return [*ordered[:-1], {**ordered[-1], "prefix": True}] if _is_prefix(ordered) else ordered
+
+
+def _shorten(id: str, attempt: int) -> str:
+    """Make nine letters and digits of an id, the same in every request of a conversation."""
+    number = int.from_bytes(sha256(f"{attempt} {id}".encode("utf-8", "surrogatepass")).digest()[:8])
+    return "".join(_ALPHABET[number // 62**place % 62] for place in range(9))
+
+
+def _is_prefix(said: list[Message]) -> bool:
+    """Tell whether the client wrote the beginning of the answer itself: the assistant has the last word."""
+    return bool(said) and said[-1]["role"] == "assistant" and "tool_calls" not in said[-1]
+
+
+def _echo_of(request: ChatRequest) -> _Echo | None:
+    said = messages.to_wire(request.messages, _TURNS)
+    return _Echo(messages.read_text(said[-1]["content"])) if _is_prefix(said) else None
+
+
+class _Echo:
+    """Takes away the prefix, which Mistral repeats at the start of the answer and other providers do not.
+
+    Blanks at its end may be missing in the answer (https://github.com/vercel/ai, packages/mistral).
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._rests: dict[int, str] = {}
+
+    def strip(self, deltas: list[Delta]) -> list[Delta]:
+        stripped: list[Delta] = []
+        for delta in deltas:
+            if isinstance(delta, Text):
+                text = self._strip_text(delta.text, delta.choice)
+                stripped += [replace(delta, text=text)] if text else []
+            elif isinstance(delta, Usage | Finish | Failure):
+                stripped += [*self._give_back(), delta]
+            else:
+                stripped.append(delta)
+        return stripped
+
+    def _strip_text(self, text: str, choice: int) -> str:
+        rest = self._rests.get(choice, self._prefix)
+        if rest.startswith(text):
+            self._rests[choice] = rest[len(text) :]
+            return ""
+        self._rests[choice] = ""
+        if text.startswith(rest):
+            return text[len(rest) :]
+        return text if rest.isspace() else self._prefix[: len(self._prefix) - len(rest)] + text
+
+    def _give_back(self) -> list[Text]:
+        """Return what looked like the prefix and then ended early."""
+        begun = [(choice, rest) for choice, rest in self._rests.items() if rest and not rest.isspace()]
+        self._rests.clear()
+        return [Text(self._prefix[: len(self._prefix) - len(rest)], choice) for choice, rest in begun]

@@ -1,0 +1,48 @@
+"""The dialect of OpenAI and of all servers that follow it: what the client said goes through untouched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
+from upstreams.answer.errors import read_failure
+from upstreams.request.parameters import Fields
+from upstreams.values import ChatRequest, Delta, Failure, Fault, Outgoing
+
+FIELDS: Fields = {}
+"""Empty: there is nothing to translate, and a field unknown to us may well be known to the server."""
+
+FINISH: FinishTable = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": Fault.BROKEN,
+}
+
+PATH = "/chat/completions"
+
+
+def headers(token: str | None) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def body(model: str, request: ChatRequest) -> Outgoing:
+    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.fields}
+    if request.stream:
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Outgoing(asked)
+
+
+def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+    return read_completion(payload, FINISH)
+
+
+class Reader(ChunkReader):
+    def __init__(self, request: ChatRequest) -> None:
+        super().__init__(FINISH)
+
+
+def failure(status: int, payload: Any) -> Failure:
+    return read_failure(status, payload)

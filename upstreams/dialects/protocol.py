@@ -1,0 +1,55 @@
+"""What a dialect is: a module of pure functions between OpenAI's words and a provider's; checked by mypy, never subclassed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from upstreams.answer.sse import Event
+from upstreams.request.parameters import Fields
+from upstreams.values import ChatRequest, Delta, Failure, Fault, FinishReason, Outgoing
+
+
+class EventReader(Protocol):
+    """Turns the events of one streamed answer into deltas; one is made per call, for it remembers."""
+
+    def read(self, event: Event) -> list[Delta]:
+        """Return what this event says; never raises, whatever it holds."""
+        ...
+
+    def close(self) -> list[Delta]:
+        """Return what the end of the stream says: a Failure where it came too early."""
+        ...
+
+
+class Dialect(Protocol):
+    """The names that every dialect has, in this order."""
+
+    @property
+    def FIELDS(self) -> Fields: ...  # noqa: N802 - a constant of a module
+
+    @property
+    def FINISH(self) -> Mapping[str, FinishReason | Fault]: ...  # noqa: N802
+
+    @property
+    def PATH(self) -> str: ...  # noqa: N802
+
+    def headers(self, token: str | None) -> dict[str, str]:
+        """Return the headers that authorise a call."""
+        ...
+
+    def body(self, model: str, request: ChatRequest) -> Outgoing:
+        """Return what to ask; never changes the request."""
+        ...
+
+    def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:
+        """Turn a whole answer into deltas; never raises, whatever it holds."""
+        ...
+
+    def Reader(self, request: ChatRequest) -> EventReader:  # noqa: N802 - a class in every dialect
+        """Return a reader of the streamed answer to this request."""
+        ...
+
+    def failure(self, status: int, payload: Any) -> Failure:
+        """Turn an answer with an error status into a Failure."""
+        ...

@@ -1,0 +1,142 @@
+"""Message lists, from OpenAI's form to a provider's: tables of what each role may hold, and the orders that are demanded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from upstreams.lenient_json import as_arguments, as_list, as_object, as_text
+from upstreams.values import Json
+
+Message: TypeAlias = dict[str, Any]
+"""A message that was built here, so it may be built further."""
+
+Part: TypeAlias = Callable[[Json], Any]
+"""Turns a part of a message's content into the provider's; what is empty is left out."""
+
+SEPARATOR = "\n"
+"""What stands between parts that become one string: nobody who sends "Hello" and "World" apart means them to be one word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a provider takes of the messages of one role: its name there, the parts of its content, its other members.
+
+    Without `parts` the content has to be a string. What is not in the table is never sent.
+    """
+
+    role: str
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    members: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+
+Turns: TypeAlias = Mapping[str, Turn]
+"""OpenAI's role → what the provider takes of it."""
+
+
+def text_part(part: Json) -> Any:
+    text = read_text(part)
+    return {"type": "text", "text": text} if text else None
+
+
+def image_part(part: Json) -> Any:
+    """Keep address (or data URI) and detail of an image: which model can see is the provider's to say."""
+    image = part.get("image_url")
+    said = {"url": image} if isinstance(image, str) else as_object(image)
+    url = {name: said[name] for name in ("url", "detail") if as_text(said.get(name))}
+    return {"type": "image_url", "image_url": url} if "url" in url else None
+
+
+def tool_calls(calls: Any) -> list[Message]:
+    """Keep the calls of functions: only OpenAI has others."""
+    return [
+        {
+            "id": as_text(call.get("id")),
+            "type": "function",
+            "function": {"name": as_text(function.get("name")), "arguments": as_arguments(function.get("arguments")) or "{}"},
+        }
+        for call in map(as_object, as_list(calls))
+        if (function := as_object(call.get("function")))
+    ]
+
+
+TEXT: Mapping[str, Part] = {"text": text_part, "refusal": text_part}
+IMAGE: Mapping[str, Part] = {"image_url": image_part}
+
+
+def to_wire(messages: tuple[Json, ...], turns: Turns) -> list[Message]:
+    """Say the conversation in a provider's form; a message with nothing left in it is left out, for providers refuse those."""
+    said = (_say(message, turns[role]) for message in messages if (role := as_text(message.get("role"))) in turns)
+    return [message for message in said if message["role"] == "tool" or message.keys() > {"role"}]
+
+
+def find_dropped(messages: tuple[Json, ...], turns: Turns) -> list[str]:
+    """Name what `to_wire` leaves out for want of a word, each once."""
+    names = (name for message in messages for name in _dropped_of(message, turns))
+    return [f"messages.{name}" for name in dict.fromkeys(names)]
+
+
+def read_text(content: Any) -> str:
+    """Read all text in a message's content, or in one part of it."""
+    if isinstance(content, list):
+        return SEPARATOR.join(filter(None, map(read_text, map(as_object, content))))
+    if isinstance(content, dict):
+        return as_text(content.get("text")) or as_text(content.get("refusal"))
+    return as_text(content)
+
+
+def lead_with_system(messages: list[Message]) -> list[Message]:
+    """Put what the system says first, in its order."""
+    return sorted(messages, key=lambda message: message["role"] != "system")
+
+
+def merge_neighbours(messages: list[Message]) -> list[Message]:
+    """Join what one role says in a row; results of tools stay apart, for each answers its own call."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1]["role"] == message["role"] != "tool":
+            merged[-1] = _join(merged[-1], message)
+        else:
+            merged.append(message)
+    return merged
+
+
+def _say(message: Json, turn: Turn) -> Message:
+    content = _say_content(message, turn)
+    members = {name: say(message[name]) for name, say in turn.members.items() if message.get(name)}
+    return {
+        "role": turn.role,
+        **({"content": content} if content or turn.role == "tool" else {}),
+        **{name: value for name, value in members.items() if value},
+    }
+
+
+def _say_content(message: Json, turn: Turn) -> Any:
+    """OpenAI keeps what a model refused to say beside the content; to everyone else it is what the model said."""
+    content = message.get("content") or message.get("refusal")
+    if not isinstance(content, list) or not turn.parts:
+        return read_text(content)
+    parts = map(as_object, content)
+    return [said for part in parts if (say := turn.parts.get(as_text(part.get("type")))) and (said := say(part))]
+
+
+def _dropped_of(message: Json, turns: Turns) -> Iterator[str]:
+    role = as_text(message.get("role"))
+    if role not in turns:
+        yield role
+        return
+    known = {"role", "content", "refusal", *turns[role].members}
+    yield from (name for name, value in message.items() if value and name not in known)
+    parts = turns[role].parts or TEXT
+    yield from (kind for part in as_list(message.get("content")) if (kind := as_text(as_object(part).get("type"))) not in parts)
+    calls = map(as_object, as_list(message.get("tool_calls")))
+    yield from ("tool_calls." + as_text(call.get("type")) for call in calls if not as_object(call.get("function")))
+
+
+def _join(first: Message, second: Message) -> Message:
+    joined = {**first, **second}
+    for name, between in (("content", SEPARATOR), ("tool_calls", [])):
+        if name in first and name in second:
+            joined[name] = first[name] + between + second[name]
+    return joined
