@@ -14,14 +14,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate import Gate
 from routes.chat import Chat
 from routes.health import METHODS, healthz, readyz, root
+from routes.http.access_log import AccessLog
 from routes.http.auth import read_keys
-from routes.http.edge import Edge
 from routes.http.errors import ApiError
+from routes.http.stock_server import UnreadBody
 from routes.models import get_model, list_models
 from routes.service import Service
 from server.run import run
@@ -44,7 +45,7 @@ def create_app(settings: Settings, gate: Gate) -> Starlette:
             roster = Roster([Upstream(row, session, settings) for row in (*rows, *local)])
             yield {"service": Service(settings, roster, keys, gate, created=int(time.time()))}
 
-    middleware = [Middleware(Edge, body_timeout=settings.body_timeout)]
+    middleware = [Middleware(AccessLog)]
     if settings.cors_origins:
         middleware.append(
             Middleware(
@@ -89,12 +90,12 @@ class Lazy:
     """The application for `hypercorn app:app`, made at its lifespan: to import this file reads no environment."""
 
     def __init__(self) -> None:
-        self._app: Starlette | None = None
+        self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._app is None:
             settings = read_settings()
-            self._app = create_app(settings, Gate(settings.max_in_flight))
+            self._app = UnreadBody(create_app(settings, Gate(settings.max_in_flight)), settings.body_timeout)
         await self._app(scope, receive, send)
 
 

@@ -5,126 +5,126 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from starlette.types import Receive, Scope, Send
 
 from gate import GateClosed
-from panels.fanout import Seat, collect
-from routes.completions.chunks import Chunks
-from routes.completions.inbound import Inbound, check_panel, read_request
-from routes.completions.layouts import ChoicesLayout, Layout, SectionsLayout
-from routes.completions.outbound import sections_choices, single_choices, to_completion
-from routes.http.edge import note_for_log
+from panels.order import AllLive, Order, SectionOrder
+from panels.panel import choose_panel
+from panels.run import collect
+from routes.completions.answer import sections_choices, single_choices, to_completion
+from routes.completions.chunk_writer import ChunkWriter
+from routes.completions.layouts import ChoicesLayout, SectionsLayout
+from routes.completions.request import Inbound, check_panel, read_request
+from routes.http.access_log import note_outcome
+from routes.http.answers import send_json
+from routes.http.client import Client, ClientLeft, Departure
 from routes.http.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
-from routes.http.presence import ClientLeft, Departure, Presence
-from routes.http.responses import send_error, send_json
 from routes.service import Service, service_of
-from routes.stream import Streaming, error_event, stream_answer
-from upstreams.calling.upstream import Call
+from routes.stream import Layout, Streaming, stream_answer
 from upstreams.roster import UnknownModel
-from upstreams.values import Answer
+from upstreams.values import Answer, Result
 
 log = logging.getLogger("rawbot")
 
 BUSY = "The service is busy or about to restart; please try again."
+RESTARTING = "The service is restarting; please try again."
 
 
 class Chat:
     """The endpoint: an ASGI application of its own, for Starlette's request and response would only stand in the way."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one chat request; every way out sends a whole answer, or nothing to a client that is gone."""
+        """Answer one chat request; raises ApiError where nothing has been sent, and tells of it in a stream that has begun."""
         service = service_of(scope)
-        presence = Presence(receive, send, service.settings.send_timeout)
+        client = Client(receive, send, service.settings.send_timeout)
         try:
-            if service.gate.closed:
-                raise unavailable(BUSY)
-            inbound = await _read(scope, service, presence)
+            inbound = await _read(scope, service, client)
         except ClientLeft:
             return
-        except ApiError as error:
-            await send_error(send, error)
-            return
+        plan = _Plan(service, inbound)
         try:
-            with service.gate.enter(presence.stop):
-                async with presence.attended():
-                    await _answer(scope, service, inbound, presence)
-                    return
-            note_for_log(scope, inbound.model, presence.departure)
-            if presence.departure is Departure.STOPPED:
-                raise unavailable("The service is restarting; please try again.")
-        except GateClosed:
-            await send_error(send, unavailable(BUSY))
-        except ApiError as error:
-            await _end_with(error, inbound, presence, send)
-        except Exception:
-            log.exception("a request failed by a fault of ours")
-            await _end_with(internal_error(), inbound, presence, send)
+            await _attend(scope, service, client, plan)
+        except Exception as error:
+            if not client.answer_started:
+                raise
+            if plan.streamed and not client.answer_ended:
+                ending = plan.layout.error(_to_api_error(error))
+                await client.send({"type": "http.response.body", "body": ending, "more_body": False})
 
 
-async def _read(scope: Scope, service: Service, presence: Presence) -> Inbound:
+async def _read(scope: Scope, service: Service, client: Client) -> Inbound:
+    if service.gate.closed:
+        raise unavailable(BUSY)
     service.keys.check(scope["headers"])
-    body = await presence.read_body(service.settings.max_body_bytes, service.settings.body_timeout)
+    body = await client.read_body(scope["headers"], service.settings.max_body_bytes, service.settings.body_timeout)
     return read_request(body)
 
 
-async def _answer(scope: Scope, service: Service, inbound: Inbound, presence: Presence) -> None:
-    plan = _Plan(service, inbound)
-    answers: list[Answer] = []
-    if inbound.request.stream:
-        results = await stream_answer(plan.streaming(), presence.send)
-    else:
-        answers = await collect(plan.calls)
-        results = [answer.result for answer in answers]
-    note_for_log(scope, inbound.model, results)
-    if presence.answer_started:
-        return
-    if nobody_answered(results):
-        raise all_failed(results)
-    choices = sections_choices(answers) if plan.in_sections else single_choices(answers)
-    await send_json(presence.send, 200, to_completion(plan.id, plan.created, inbound.model, choices, results))
-
-
-async def _end_with(error: ApiError, inbound: Inbound, presence: Presence, send: Send) -> None:
-    """Tell of an error: in the stream where it has begun, as an error answer where nothing has, and not at all at its end."""
-    if not presence.answer_started:
-        await send_error(send, error)
-    elif inbound.request.stream and not presence.answer_ended:
-        await send({"type": "http.response.body", "body": error_event(error), "more_body": False})
+async def _attend(scope: Scope, service: Service, client: Client, plan: _Plan) -> None:
+    """Answer for as long as the client is there and the service runs."""
+    try:
+        with service.gate.enter(client.stop):
+            async with client.cancel_on_disconnect():
+                results = await plan.answer(client)
+                note_outcome(scope, plan.model, results)
+                if not client.answer_started:
+                    raise all_failed(results)
+                return
+    except GateClosed:
+        raise unavailable(BUSY) from None
+    assert client.departure is not None, "only the end of its client cuts an answer short"
+    note_outcome(scope, plan.model, client.departure)
+    if client.departure is Departure.STOPPED:
+        raise unavailable(RESTARTING)
 
 
 class _Plan:
     """Whom to ask, and in which shape to answer."""
 
     def __init__(self, service: Service, inbound: Inbound) -> None:
-        settings = service.settings
-        self.id = f"chatcmpl-{token_hex(16)}"
-        self.created = int(time.time())
-        self._inbound = inbound
-        self._settings = settings
+        self._settings = service.settings
+        self._id = f"chatcmpl-{token_hex(16)}"
+        self._created = int(time.time())
+        self._now = asyncio.get_running_loop().time()
+        self.model = inbound.model
+        self.streamed = inbound.request.stream
         try:
-            panel = service.roster.panel(inbound.model)
+            panel = choose_panel(service.roster, inbound.model)
         except UnknownModel as error:
             raise not_found(str(error)) from None
-        if not panel:
+        if not panel.upstreams:
             raise unavailable("No upstream is configured.")
-        # The shape follows from what was asked for, not from how many upstreams happen to be switched on.
-        single = [upstream.row.id for upstream in panel] == [inbound.model]
-        self.in_sections = not single and inbound.layout == "sections"
-        if not single:
+        if not panel.is_single:
             check_panel(inbound, service.roster.models[1:])
-        defaults = {} if single else settings.panel_defaults
-        self.calls: list[Call] = [call for upstream in panel for call in upstream.prepare(inbound.request, defaults)]
+        self._in_sections = not panel.is_single and inbound.layout == "sections"
+        self._seats = panel.seats(inbound.request, service.settings.panel_defaults, self._now)
+        self._order: Order = AllLive()
+        chunks = ChunkWriter(self._id, self._created, inbound.model, include_usage=inbound.include_usage)
+        self.layout: Layout = ChoicesLayout(chunks, include_usage=inbound.include_usage)
+        if self._in_sections:
+            grace = service.settings.section_grace_ms / 1000
+            self._order = SectionOrder(len(self._seats), inbound.order, grace, self._now)
+            self.layout = SectionsLayout(chunks, self._seats, include_usage=inbound.include_usage)
 
-    def streaming(self) -> Streaming:
-        chunks = Chunks(self.id, self.created, self._inbound.model, include_usage=self._inbound.include_usage)
-        return Streaming(self.calls, chunks, self._layout(chunks), self._inbound.include_usage, self._settings)
+    async def answer(self, client: Client) -> list[Result]:
+        """Run the panel and send its answer; returns how each call went. Where all failed, nothing may have been sent."""
+        if self.streamed:
+            return await stream_answer(Streaming(self._seats, self._order, self.layout, self._settings), client.send)
+        answers = await collect(self._seats)
+        results = [answer.result for answer in answers]
+        if not nobody_answered(results):
+            await send_json(client.send, 200, self._to_completion(answers, results))
+        return results
 
-    def _layout(self, chunks: Chunks) -> Callable[[Sequence[Seat]], Layout]:
-        if not self.in_sections:
-            return lambda seats: ChoicesLayout(chunks)
-        grace = self._settings.section_grace_ms / 1000
-        now = asyncio.get_running_loop().time()
-        return lambda seats: SectionsLayout(chunks, seats, self._inbound.order, grace, now)
+    def _to_completion(self, answers: list[Answer], results: list[Result]) -> bytes:
+        choices = sections_choices(answers) if self._in_sections else single_choices(answers)
+        return to_completion(self._id, self._created, self.model, choices, results)
+
+
+def _to_api_error(error: Exception) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    log.exception("a request failed by a fault of ours")
+    return internal_error()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from routes.http.responses import to_response
+from routes.http.answers import to_response
 from routes.service import service_of
 
 VERSION = "1.0.0"

@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from routes.http.answers import to_response
 from routes.http.errors import not_found
-from routes.http.responses import to_response
 from routes.service import Service, service_of
 from upstreams.roster import OMNIBUS, UnknownModel
 

@@ -61,4 +61,4 @@ async def test_one_whole_answer_of_one_model_needs_one_task() -> None:
         before = len(running_loop().tasks_made)
         await g.ask(model="a")
         made = running_loop().tasks_made[before:]
-    assert [name for name in made if name.startswith(("Presence", "Deltas", "_Transcript", "Call"))] == ["Presence._watch"]
+    assert [name for name in made if name.startswith(("Client", "Mailbox", "Seat", "Call"))] == ["Client._watch"]

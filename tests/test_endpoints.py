@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from routes.http.edge import Edge
+from routes.http.access_log import AccessLog
+from routes.http.stock_server import UnreadBody
 from tests.asgi import Exchange
 from tests.gateway import KEY, gateway
 from tests.providers.faults import HANG_BEFORE_HEADERS, status
@@ -142,13 +143,46 @@ async def test_every_answer_has_a_request_id() -> None:
     assert len(long.answer_headers["x-request-id"]) == 32
 
 
-async def test_a_body_that_nobody_wants_is_read_before_the_answer() -> None:
-    """A refused request's body is read to its end: an unread one would hang the server's connection."""
+@pytest.mark.parametrize(
+    ("method", "path", "key", "status"),
+    [
+        ("POST", "/v1/chat/completions", "wrong", 401),
+        ("POST", "/v1/models", KEY, 405),
+        ("POST", "/v1/unknown", KEY, 404),
+    ],
+)
+async def test_a_refusal_does_not_wait_for_the_body(method: str, path: str, key: str, status: int) -> None:
+    """A request that is refused for its head is answered while its body has not come."""
     async with gateway(FINE) as g:
-        exchange = g.exchange(chunks=[b"x"] * 30, headers={"authorization": "Bearer wrong"})
+        exchange = g.exchange({"a": 1}, method=method, path=path, headers={"authorization": f"Bearer {key}"})
+        exchange.withhold_body()
         await exchange.run()
-    assert exchange.status == 401
-    assert exchange.body_is_read
+    assert exchange.status == status
+    assert not exchange.waiting
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "31"}])
+async def test_a_body_is_too_large_as_soon_as_it_is(headers: dict[str, str]) -> None:
+    """413 comes with the first byte over MAX_BODY_BYTES, or with the head that announces it, and not at the body's end."""
+    async with gateway(FINE, MAX_BODY_BYTES="30") as g:
+        exchange = g.exchange(chunks=[b"x" * 31, b"the rest"], headers=headers)
+        exchange.withhold_the_rest()
+        await exchange.run()
+    assert exchange.status == 413
+    assert exchange.body_is_read is not bool(headers)
+
+
+async def test_under_the_stock_server_a_refused_body_is_read_before_the_answer() -> None:
+    """hypercorn's own connection would hang when a body stays unread, so `hypercorn app:app` reads it; not for ever, though."""
+    async with gateway(FINE) as g:
+        whole = g.exchange(chunks=[b"x"] * 30, headers={"authorization": "Bearer wrong"})
+        stuck = g.exchange(chunks=[b"x"] * 30, headers={"authorization": "Bearer wrong"})
+        stuck.withhold_the_rest()
+        for exchange in (whole, stuck):
+            exchange.app = UnreadBody(g.app, seconds=0.1)
+            await exchange.run()
+            assert (exchange.status, exchange.body_is_read) == (401, True)
+    assert stuck.waiting
 
 
 async def test_one_line_of_log_per_request_without_content_or_keys(caplog: pytest.LogCaptureFixture) -> None:
@@ -186,7 +220,7 @@ async def test_a_fault_of_ours_anywhere_has_an_id_and_the_envelope(caplog: pytes
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
 
-    exchange = await Exchange(Edge(broken, body_timeout=1), {}).run()
+    exchange = await Exchange(AccessLog(broken), {}).run()
     assert (exchange.status, exchange.json["error"]["type"]) == (500, "server_error")
     assert exchange.answer_headers["x-request-id"]
     assert "ZeroDivisionError" in caplog.text

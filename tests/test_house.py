@@ -28,7 +28,7 @@ MAY_IMPORT: Mapping[str, str] = {
     "upstreams.roster": "settings upstreams.dialects upstreams.rows upstreams.calling",
     "upstreams.local_server": "",
     "upstreams.local": "settings upstreams.dialects upstreams.rows",
-    "panels": "upstreams.values upstreams.calling",
+    "panels": "upstreams.values upstreams.calling upstreams.roster",
     "routes.http": "settings upstreams.values",
     "routes.completions": "panels routes.http upstreams.values upstreams.answer upstreams.roster",
     "routes": "settings gate panels routes.http routes.completions upstreams.values upstreams.answer upstreams.calling "
@@ -105,7 +105,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 PLANTED = [
     ("upstreams.request.tools", "from upstreams.answer.tool_calls import Calls"),
     ("upstreams.answer.chunks", "from upstreams.request import tools"),
-    ("upstreams.roster", "import panels.fanout"),
+    ("upstreams.roster", "import panels.run"),
     ("panels.order", "from routes.http.errors import ApiError"),
     ("panels.order", "from settings import Settings"),
     ("server.run", "from routes.chat import Chat"),
@@ -196,7 +196,7 @@ def test_the_environment_is_read_in_one_place() -> None:
 def test_upstream_tasks_are_started_in_one_place() -> None:
     """Only one file makes tasks that call upstreams, in a task group: gather leaves siblings running when one raises."""
     starters = users_of(r"TaskGroup|create_task|ensure_future")
-    assert {name for name in starters if name.startswith(("upstreams.", "panels."))} == {"panels.fanout"}
+    assert {name for name in starters if name.startswith(("upstreams.", "panels."))} == {"panels.run"}
     assert not {name for name in users_of(r"asyncio\.gather") if not name.startswith("server.")}
 
 

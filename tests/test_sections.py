@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panels.order import Sections
+from panels.order import SectionOrder
 from upstreams.values import Delta, Failure, Fault, Finish, Text
 
 GRACE = 1.0
@@ -13,14 +13,14 @@ STOP = Finish("stop")
 BROKEN = Failure(Fault.BROKEN, 500)
 
 
-def said(machine: Sections, *fed: tuple[float, int, Delta]) -> list[tuple[int, Delta]]:
+def said(machine: SectionOrder, *fed: tuple[float, int, Delta]) -> list[tuple[int, Delta]]:
     """Feed (time, seat, delta) and return all that was said."""
     return [spoken for now, seat, delta in fed for spoken in machine.feed(seat, delta, now)]
 
 
 def test_the_head_speaks_live_and_the_tail_is_kept() -> None:
     """What seat 0 says leaves at once; what seat 1 says meanwhile leaves when seat 0 has ended."""
-    machine = Sections(2, "configured", GRACE, now=0)
+    machine = SectionOrder(2, "configured", GRACE, now=0)
     assert machine.feed(0, Text("a"), 0.1) == [(0, Text("a"))]
     assert machine.feed(1, Text("x"), 0.2) == []
     assert machine.feed(0, Text("b"), 0.3) == [(0, Text("b"))]
@@ -31,7 +31,7 @@ def test_the_head_speaks_live_and_the_tail_is_kept() -> None:
 
 def test_a_slow_head_is_passed_over_when_its_grace_is_over() -> None:
     """Seat 1 has to wait for as long as the grace of seat 0, and then speaks live."""
-    machine = Sections(2, "configured", GRACE, now=0)
+    machine = SectionOrder(2, "configured", GRACE, now=0)
     assert machine.feed(1, Text("x"), 0.2) == []
     assert machine.wake_at == GRACE
     assert machine.tick(0.99) == []
@@ -43,14 +43,14 @@ def test_a_slow_head_is_passed_over_when_its_grace_is_over() -> None:
 
 def test_one_that_has_finished_goes_before_one_that_has_started() -> None:
     """When the grace is over, a whole answer is told before one that still runs, whatever their places."""
-    machine = Sections(3, "configured", GRACE, now=0)
+    machine = SectionOrder(3, "configured", GRACE, now=0)
     assert said(machine, (0.1, 1, Text("started")), (0.2, 2, Text("whole")), (0.3, 2, STOP)) == []
     assert machine.tick(GRACE) == [(2, Text("whole")), (2, STOP)]
 
 
 def test_each_boundary_has_a_grace_of_its_own() -> None:
     """The second seat's grace begins when the first has ended, not at the start."""
-    machine = Sections(3, "configured", GRACE, now=0)
+    machine = SectionOrder(3, "configured", GRACE, now=0)
     assert said(machine, (0.1, 0, Text("a")), (0.2, 2, Text("z"))) == [(0, Text("a"))]
     assert machine.feed(0, STOP, 5.0) == [(0, STOP)]
     assert machine.wake_at == 5.0 + GRACE
@@ -59,7 +59,7 @@ def test_each_boundary_has_a_grace_of_its_own() -> None:
 
 def test_a_seat_that_was_passed_over_speaks_at_the_next_boundary() -> None:
     """A hung seat 0 does not keep seats 1 and 2 from speaking, and its late failure comes last."""
-    machine = Sections(3, "configured", GRACE, now=0)
+    machine = SectionOrder(3, "configured", GRACE, now=0)
     assert said(machine, (0.1, 1, Text("b")), (0.2, 1, STOP), (0.3, 2, Text("c"))) == []
     assert machine.tick(1.0) == [(1, Text("b")), (1, STOP)]
     assert machine.tick(2.0) == [(2, Text("c"))]
@@ -68,7 +68,7 @@ def test_a_seat_that_was_passed_over_speaks_at_the_next_boundary() -> None:
 
 def test_strict_waits_for_ever() -> None:
     """In strict order nobody is passed over."""
-    machine = Sections(2, "strict", GRACE, now=0)
+    machine = SectionOrder(2, "strict", GRACE, now=0)
     assert said(machine, (0.1, 1, Text("x")), (0.2, 1, STOP)) == []
     assert machine.wake_at is None
     assert machine.tick(1000) == []
@@ -77,7 +77,7 @@ def test_strict_waits_for_ever() -> None:
 
 def test_arrival_lets_the_first_who_speaks_go_first() -> None:
     """In the order of arrival there is no grace, and the next speaker is who spoke first of those who wait."""
-    machine = Sections(3, "arrival", GRACE, now=0)
+    machine = SectionOrder(3, "arrival", GRACE, now=0)
     assert machine.feed(2, Text("z"), 0.1) == [(2, Text("z"))]
     assert said(machine, (0.2, 1, Text("y")), (0.3, 0, Text("x"))) == []
     assert machine.feed(2, STOP, 0.4) == [(2, STOP), (1, Text("y"))]
@@ -93,7 +93,7 @@ def test_whatever_the_interleaving_each_text_arrives_whole_and_once_in_its_own_s
         pieces: list[Delta] = [Text(f"{seat}.{piece}") for piece in range(data.draw(st.integers(0, 4)))]
         scripts.append([*pieces, data.draw(ends)])
     turns = data.draw(st.permutations([seat for seat, script in enumerate(scripts) for _ in script]))
-    machine = Sections(seats, data.draw(st.sampled_from(["configured", "arrival", "strict"])), GRACE, now=0)
+    machine = SectionOrder(seats, data.draw(st.sampled_from(["configured", "arrival", "strict"])), GRACE, now=0)
     left = [iter(script) for script in scripts]
     now = 0.0
     spoken: list[tuple[int, Delta]] = []

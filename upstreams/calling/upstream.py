@@ -67,6 +67,14 @@ class Call:
     asking: Asking
     dropped: tuple[str, ...]
 
+    @property
+    def provider(self) -> str:
+        return self.upstream.row.provider
+
+    @property
+    def id(self) -> str:
+        return self.upstream.row.id
+
     async def run(self, emit: Emit) -> None:
         """Ask, and emit what is said: any number of pieces, at most one Usage, exactly one Finish or Failure.
 

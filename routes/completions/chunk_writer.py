@@ -8,7 +8,7 @@ from upstreams.answer.sse import encode
 from upstreams.values import Json
 
 
-class Chunks:
+class ChunkWriter:
     """Makes `chat.completion.chunk` events that share id, time and model.
 
     With `include_usage` every chunk has `usage: null`, as OpenAI's have when the last but one brings the usage.

@@ -1,4 +1,4 @@
-"""Whole answers to a `chat.completion`: what the upstreams said and how it went, in OpenAI's words; pure."""
+"""Whole answers to a `chat.completion`, and the report of how each upstream fared; pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import orjson
 
 from routes.http.errors import describe
-from upstreams.values import Answer, Failure, Finish, Json, Reasoning, Result, Text, ToolCall, Usage
+from upstreams.values import Answer, End, Failure, Finish, Json, Reasoning, Result, Text, ToolCall, Usage
 
 
-def heading(provider: str, model: str) -> str:
-    """Return the line above a section."""
-    return f"--- [{provider} ({model})] ---"
+def section_opening(number: int, provider: str, model: str) -> str:
+    """Return what stands before the text of a section, counted from 0."""
+    return "\n" * (number > 0) + f"--- [{provider} ({model})] ---\n"
 
 
-def failure_line(failure: Failure) -> str:
-    """Return the line that stands in a section where its answer failed."""
-    return f"Request failed: {describe(failure)}"
+def section_closing(end: End, *, has_text: bool) -> str:
+    """Return what stands behind the text of a section: a line where its answer failed."""
+    return "\n" * has_text + f"Request failed: {describe(end)}" if isinstance(end, Failure) else ""
 
 
 def to_usage(usage: Usage) -> Json:
@@ -37,7 +37,7 @@ def sum_usage(results: Sequence[Result]) -> Usage:
 
 def to_result(result: Result) -> dict[str, Any]:
     """Return one member of `x_rawbot.results`."""
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "provider": result.provider,
         "model": result.model,
         "finish_reason": result.end.reason if isinstance(result.end, Finish) else None,
@@ -48,12 +48,12 @@ def to_result(result: Result) -> dict[str, Any]:
     }
     if isinstance(result.end, Failure):
         failure = result.end
-        told["error"] = {
+        report["error"] = {
             "type": failure.fault.name.lower(),
             "status": failure.status,
             "message": failure.message or describe(failure),
         }
-    return told
+    return report
 
 
 def to_report(results: Sequence[Result]) -> Json:
@@ -85,7 +85,7 @@ def to_completion(id: str, created: int, model: str, choices: list[Json], result
 
 def sections_choices(answers: Sequence[Answer]) -> list[Json]:
     """Return the one choice in which every upstream has its section."""
-    text = "\n".join(_section(answer) for answer in answers)
+    text = "".join(_section(number, answer) for number, answer in enumerate(answers))
     reasoning = "".join(_reasoning(answer) for answer in answers)
     return [_choice(0, _message(text, reasoning, []), finish_of_sections([answer.result for answer in answers]))]
 
@@ -99,12 +99,10 @@ def single_choices(answers: Sequence[Answer]) -> list[Json]:
     return choices
 
 
-def _section(answer: Answer) -> str:
-    result = answer.result
-    parts = [heading(result.provider, result.model), _text(answer)]
-    if isinstance(result.end, Failure):
-        parts = [*filter(None, parts), failure_line(result.end)]
-    return "\n".join(parts)
+def _section(number: int, answer: Answer) -> str:
+    result, text = answer.result, _text(answer)
+    opening = section_opening(number, result.provider, result.model)
+    return opening + text + section_closing(result.end, has_text=bool(text))
 
 
 def _text(answer: Answer, choice: int = 0) -> str:

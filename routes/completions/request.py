@@ -13,8 +13,8 @@ from routes.http.errors import invalid
 from upstreams.roster import OMNIBUS
 from upstreams.values import ChatRequest, Json
 
-Layout: TypeAlias = Literal["sections", "choices"]
-Order: TypeAlias = Literal["configured", "arrival", "strict"]
+LayoutName: TypeAlias = Literal["sections", "choices"]
+OrderName: TypeAlias = Literal["configured", "arrival", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Inbound:
     model: str
     request: ChatRequest
     include_usage: bool = False
-    layout: Layout = "sections"
-    order: Order = "configured"
+    layout: LayoutName = "sections"
+    order: OrderName = "configured"
 
 
 def read_request(body: bytes) -> Inbound:
@@ -48,8 +48,8 @@ def read_request(body: bytes) -> Inbound:
         model=model,
         request=ChatRequest(messages=tuple(messages), fields=fields, stream=stream),
         include_usage=stream and stream_options.get("include_usage") is True,
-        layout=cast(Layout, options.get("layout", "sections")),
-        order=cast(Order, options.get("order", "configured")),
+        layout=cast(LayoutName, options.get("layout", "sections")),
+        order=cast(OrderName, options.get("order", "configured")),
     )
 
 

@@ -1,19 +1,22 @@
 """The client of one request: what is read from it and sent to it, and whether it is still there; knows nothing of chat.
 
-hypercorn raises nothing when a client has gone: `send` turns into a no-op, and only `receive` tells. So every piece of work
+ASGI raises nothing when a client has gone: `send` turns into a no-op, and only `receive` tells. So every piece of work
 runs beside `receive`, nothing is sent after a disconnect, and a client that does not read is given up after a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
+from typing import TypeAlias
 
 from starlette.types import Message, Receive, Send
 
 from routes.http.errors import ApiError
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
 class Departure(Enum):
@@ -28,7 +31,7 @@ class ClientLeft(Exception):
     """The client went away before its request was read."""
 
 
-class Presence:
+class Client:
     """One client, from the first byte of its body to the last of its answer; durations are in seconds."""
 
     def __init__(self, receive: Receive, send: Send, send_timeout: float) -> None:
@@ -43,34 +46,27 @@ class Presence:
         self.answer_started = False
         self.answer_ended = False
 
-    async def read_body(self, limit: int, seconds: float) -> bytes:
-        """Return the body; raises ApiError 413 over `limit` bytes, 408 after `seconds`, or ClientLeft.
-
-        A body that is too large is read to its end all the same: hypercorn's connection hangs when one stays unread.
-        """
+    async def read_body(self, headers: Headers, limit: int, seconds: float) -> bytes:
+        """Return the body; raises ApiError 413 for more than `limit` bytes, 408 after `seconds`, or ClientLeft."""
+        if _announced_size(headers) > limit:
+            raise _too_large(limit)
         body = bytearray()
-        size = 0
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise ClientLeft
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size <= limit:
-                        body += chunk
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise _too_large(limit)
                     if not message.get("more_body", False):
-                        break
+                        return bytes(body)
         except TimeoutError:
-            if size <= limit:
-                raise ApiError(408, f"The body did not arrive within {seconds:g} seconds.") from None
-        if size > limit:
-            raise ApiError(413, f"The body is larger than {limit} bytes.")
-        return bytes(body)
+            raise ApiError(408, f"The body did not arrive within {seconds:g} seconds.") from None
 
     @asynccontextmanager
-    async def attended(self) -> AsyncIterator[None]:
+    async def cancel_on_disconnect(self) -> AsyncIterator[None]:
         """Run the body until it is done or the client is lost; then the body is cancelled, and `departure` says why."""
         watcher = self._loop.create_task(self._watch())
         try:
@@ -90,7 +86,7 @@ class Presence:
         self.answer_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         self._sending_since = self._loop.time()
         if self._alarm is None:
-            self._watch_sending()
+            self._check_send_timeout()
         await self._send(message)
         self._sending_since = None
 
@@ -103,16 +99,26 @@ class Presence:
             pass
         self._lose(Departure.LEFT)
 
-    def _watch_sending(self) -> None:
-        """Look whether a send has taken too long, as seldom as can be: one timer serves all sends of an answer."""
+    def _check_send_timeout(self) -> None:
+        """Check the send timeout; one timer, armed anew only when it rings, serves all sends of an answer."""
         now = self._loop.time()
         since = now if self._sending_since is None else self._sending_since
         if now >= since + self._send_timeout:
             self._lose(Departure.STALLED)
         else:
-            self._alarm = self._loop.call_at(since + self._send_timeout, self._watch_sending)
+            self._alarm = self._loop.call_at(since + self._send_timeout, self._check_send_timeout)
 
     def _lose(self, departure: Departure) -> None:
         if self.departure is None:
             self.departure = departure
             self._scope.reschedule(self._loop.time())
+
+
+def _announced_size(headers: Headers) -> int:
+    """Return the content-length in bytes; 0 where there is none, or none that is a number."""
+    sizes = [value for name, value in headers if name == b"content-length"]
+    return int(sizes[0]) if sizes and sizes[0].isdigit() and len(sizes[0]) < 20 else 0
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The body is larger than {limit} bytes.")
