@@ -19,7 +19,7 @@ from routes.completions.layouts import ChoicesLayout, SectionsLayout
 from routes.completions.request import Inbound, check_panel, read_request
 from routes.http.access_log import note_outcome
 from routes.http.answers import send_json
-from routes.http.client import Client, ClientLeft, Departure
+from routes.http.client import Client, ClientLeft, CancelReason
 from routes.http.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
 from routes.service import Service, service_of
 from routes.stream import Layout, Streaming, stream_answer
@@ -74,9 +74,9 @@ async def _attend(scope: Scope, service: Service, client: Client, plan: _Plan) -
                 return
     except GateClosed:
         raise unavailable(BUSY) from None
-    assert client.departure is not None, "only the end of its client cuts an answer short"
-    note_outcome(scope, plan.model, client.departure)
-    if client.departure is Departure.STOPPED:
+    assert client.cancel_reason is not None, "only the end of its client cuts an answer short"
+    note_outcome(scope, plan.model, client.cancel_reason)
+    if client.cancel_reason is CancelReason.STOPPED:
         raise unavailable(RESTARTING)
 
 

@@ -12,7 +12,7 @@ from secrets import token_hex
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from routes.http.answers import send_error
-from routes.http.client import Departure
+from routes.http.client import CancelReason
 from routes.http.errors import internal_error
 from upstreams.values import Failure, Result
 
@@ -33,17 +33,17 @@ class Outcome:
     """What became of a chat request: how each call of its panel went, or why nobody waited for them."""
 
     model: str
-    end: Sequence[Result] | Departure
+    end: Sequence[Result] | CancelReason
 
     def __str__(self) -> str:
-        if isinstance(self.end, Departure):
+        if isinstance(self.end, CancelReason):
             return f"model={self.model!r} ended={self.end.value!r}"
         ends = [(result.model, result.end) for result in self.end]
         kinds = (f"{model}:{end.fault.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
         return f"model={self.model!r} upstreams={','.join(kinds)}"
 
 
-def note_outcome(scope: Scope, model: str, end: Sequence[Result] | Departure) -> None:
+def note_outcome(scope: Scope, model: str, end: Sequence[Result] | CancelReason) -> None:
     """Leave the outcome of a chat request for its line of log."""
     scope[_OUTCOME] = Outcome(model, end)
 

@@ -19,7 +19,7 @@ from routes.http.errors import ApiError
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
-class Departure(Enum):
+class CancelReason(Enum):
     """Why work for a client ended before it was done."""
 
     LEFT = "client left"
@@ -42,7 +42,7 @@ class Client:
         self._scope = asyncio.timeout(None)
         self._sending_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self.departure: Departure | None = None
+        self.cancel_reason: CancelReason | None = None
         self.answer_started = False
         self.answer_ended = False
 
@@ -67,13 +67,13 @@ class Client:
 
     @asynccontextmanager
     async def cancel_on_disconnect(self) -> AsyncIterator[None]:
-        """Run the body until it is done or the client is lost; then the body is cancelled, and `departure` says why."""
+        """Run the body until it is done or the client is lost; then the body is cancelled, and `cancel_reason` says why."""
         watcher = self._loop.create_task(self._watch())
         try:
             async with self._scope:
                 yield
         except TimeoutError:
-            if self.departure is None:
+            if self.cancel_reason is None:
                 raise
         finally:
             watcher.cancel()
@@ -92,25 +92,25 @@ class Client:
 
     def stop(self) -> None:
         """End the work, for the process is about to end."""
-        self._lose(Departure.STOPPED)
+        self._lose(CancelReason.STOPPED)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._lose(Departure.LEFT)
+        self._lose(CancelReason.LEFT)
 
     def _check_send_timeout(self) -> None:
         """Check the send timeout; one timer, armed anew only when it rings, serves all sends of an answer."""
         now = self._loop.time()
         since = now if self._sending_since is None else self._sending_since
         if now >= since + self._send_timeout:
-            self._lose(Departure.STALLED)
+            self._lose(CancelReason.STALLED)
         else:
             self._alarm = self._loop.call_at(since + self._send_timeout, self._check_send_timeout)
 
-    def _lose(self, departure: Departure) -> None:
-        if self.departure is None:
-            self.departure = departure
+    def _lose(self, reason: CancelReason) -> None:
+        if self.cancel_reason is None:
+            self.cancel_reason = reason
             self._scope.reschedule(self._loop.time())
 
 
