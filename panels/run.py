@@ -27,21 +27,13 @@ async def running(seats: Sequence[Seat]) -> AsyncIterator[Mailbox]:
 
 async def collect(seats: Sequence[Seat]) -> list[Answer]:
     """Run the calls to their ends and return the whole answers, in the order of the seats."""
-    if len(seats) == 1:
-        return [await _collect_one(seats[0])]
     deltas: list[list[Delta]] = [[] for _ in seats]
-    async with running(seats) as mailbox:
-        while not mailbox.ended:
-            for number, delta in await mailbox.take(None):
-                deltas[number].append(delta)
+    async with asyncio.TaskGroup() as tasks:
+        for seat, said in zip(seats[1:], deltas[1:], strict=True):
+            tasks.create_task(seat.run(said.extend))
+        # The first call needs no task of its own, and a single one none at all.
+        await seats[0].run(deltas[0].extend)
     return [_to_answer(seat, said) for seat, said in zip(seats, deltas, strict=True)]
-
-
-async def _collect_one(seat: Seat) -> Answer:
-    """Run a call that has nobody beside it: it needs neither a task nor a mailbox."""
-    deltas: list[Delta] = []
-    await seat.run(deltas.extend)
-    return _to_answer(seat, deltas)
 
 
 def _to_answer(seat: Seat, deltas: Sequence[Delta]) -> Answer:
