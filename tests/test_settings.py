@@ -135,6 +135,6 @@ def test_a_start_that_fails_says_why_in_one_line(tmp_path: Path, variables: dict
 
 def test_a_dotenv_file_is_read_beneath_the_environment(tmp_path: Path) -> None:
     """In development `.env` holds variables; the process's own come before them."""
-    (tmp_path / ".env").write_text("PORT=from-dotenv\nHEARTBEAT=also\n")
+    (tmp_path / ".env").write_text("PORT=beneath\nWEB_CONCURRENCY=from-dotenv\nHEARTBEAT=also\n")
     assert "'from-dotenv'" in run_to_end(tmp_path).stderr
-    assert "'also'" in run_to_end(tmp_path, PORT="8000").stderr
+    assert "'also'" in run_to_end(tmp_path, WEB_CONCURRENCY="1").stderr
