@@ -209,6 +209,21 @@ def test_tests_mock_nothing_of_ours() -> None:
     assert not hits
 
 
+def without_docstring(path: Path) -> Iterator[str]:
+    """Yield the file, where it does not begin with a docstring, and the tests in it that do not."""
+    tree = ast.parse(path.read_text())
+    if tree.body and not ast.get_docstring(tree):
+        yield str(path)
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    yield from (f"{path}: {node.name}" for node in functions if node.name.startswith("test_") and not ast.get_docstring(node))
+
+
+def test_every_file_says_its_duty_and_every_test_its_fact() -> None:
+    """Each file of the product and of the tests, unless it is empty, begins with a docstring, and so does each test."""
+    files = [*product_files(), *(ROOT / "tests").rglob("*.py")]
+    assert not [silent for path in files for silent in without_docstring(path)]
+
+
 def test_nothing_secret_or_local_is_kept_in_the_repository() -> None:
     """No environment file, no row file and no built thing is tracked."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
