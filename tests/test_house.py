@@ -189,8 +189,8 @@ def users_of(pattern: str) -> set[str]:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """Only settings.py touches os.environ."""
-    assert users_of(r"os\.environ|getenv") <= {"settings"}
+    """Only settings.py touches the process's environment."""
+    assert users_of(r"\benviron\b|getenv") <= {"settings"}
 
 
 def test_upstream_tasks_are_started_in_one_place() -> None:
@@ -201,7 +201,7 @@ def test_upstream_tasks_are_started_in_one_place() -> None:
 
 
 def test_tests_mock_nothing_of_ours() -> None:
-    """Fakes stand only at the two edges: no mock library, no patched attribute."""
+    """Fakes stand only at the two edges: no mock library, and no attribute that pytest patches."""
     forbidden = re.compile(r"unittest[.]mock|import mock|monkeypatch[.]setattr|mocker[.]|[A-Z]\w*Mock\(")
     hits = [
         path.name for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__) and forbidden.search(path.read_text())
