@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import openai
+import pytest
 from starlette.types import Receive, Scope, Send
 
 from app import create_app
@@ -18,6 +19,10 @@ from tests.gateway import KEY, Gateway
 from tests.providers import ai21_wire, cohere_wire, mistral_wire, openai_wire
 from tests.providers.loopback import Loopback, Turn
 from tests.providers.turns import Wire
+from upstreams.roster import DIALECTS
+
+EACH_DIALECT = pytest.mark.parametrize("dialect", DIALECTS)
+"""By name; what the tests know of each stands in tables, and tests/dialects/test_lineup.py says which of them lacks one."""
 
 WIRES: Mapping[str, Wire] = {"openai": openai_wire, "cohere": cohere_wire, "mistral": mistral_wire, "ai21": ai21_wire}
 MODELS = {

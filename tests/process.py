@@ -16,11 +16,14 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS = 60.0
 """Real seconds; loading the local model takes one or two of them."""
 
+OWN = {"PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", "HOST": "127.0.0.1", "PORT": "0"}
+"""The variables of a service under test; a port that is free, for 8000 may be taken by a service that is used meanwhile."""
+
 
 def run_to_end(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `python app.py` in `folder`, where it is expected not to start."""
-    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", **variables}
     program = [sys.executable, str(ROOT / "app.py")]
+    environment = {**clean_environment(), **OWN, **variables}
     return subprocess.run(program, env=environment, cwd=folder, capture_output=True, text=True, timeout=30)
 
 
@@ -45,12 +48,11 @@ def clean_environment() -> dict[str, str]:
 @asynccontextmanager
 async def served(folder: Path, **variables: str) -> AsyncIterator[Service]:
     """Run the service in `folder` with nothing but these variables; it is stopped as a platform stops it."""
-    environment = {**clean_environment(), "PYTHONPATH": str(ROOT), "LOCAL_MODEL": "off", "HOST": "127.0.0.1", "PORT": "0"}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(ROOT / "app.py"),
         cwd=folder,
-        env={**environment, **variables},
+        env={**clean_environment(), **OWN, **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -44,8 +45,9 @@ async def test_the_order_of_chunks() -> None:
     assert exchange.answer_headers["cache-control"] == "no-cache, no-transform"
     assert exchange.answer_headers["x-accel-buffering"] == "no"
     assert deltas(events)[0] == {"role": "assistant", "content": ""}
-    marks = [(event["x_rawbot"].get("event"), event["x_rawbot"].get("section")) for event in events if "x_rawbot" in event]
-    assert marks == [("start", 0), ("end", 0), ("start", 1), ("end", 1), (None, None)]
+    kinds = ["{event} {section}".format_map(event["x_rawbot"]) if "x_rawbot" in event else "text" for event in events[1:-3]]
+    assert [kind for kind, _ in groupby(kinds)] == ["start 0", "text", "end 0", "start 1", "text", "end 1"]
+    assert "x_rawbot" in events[-3]
     assert events[-3]["choices"][0]["finish_reason"] == "stop"
     assert events[-2]["choices"] == []
     assert events[-2]["usage"]["total_tokens"] == 35
@@ -222,7 +224,7 @@ async def test_an_answer_whose_connection_breaks_after_its_end_is_whole() -> Non
         assert exchange.events[-2]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_choices_are_live_and_index_0_stands_in_front() -> None:
+async def test_choices_open_in_order_and_index_0_stands_in_front() -> None:
     """Layout choices: every index opens in order, and each chunk of a later index carries an empty delta of index 0 first."""
     async with gateway(A, B) as g:
         exchange = await g.ask(stream=True, x_rawbot={"layout": "choices"})
@@ -230,6 +232,7 @@ async def test_choices_are_live_and_index_0_stands_in_front() -> None:
     opened = [event["choices"][-1]["index"] for event in events if event["choices"][-1]["delta"].get("role")]
     assert opened == [0, 1]
     assert all(event["choices"][0]["index"] == 0 for event in events)
+    assert all(event["choices"][0]["delta"] == {} for event in events if len(event["choices"]) > 1)
     assert exchange.text(0) == "Good morning"
     assert exchange.text(1) == "Bonjour"
     finishes = [event["choices"][-1]["index"] for event in events if event["choices"][-1]["finish_reason"]]

@@ -18,6 +18,9 @@ from tests.providers.faults import (
     status,
 )
 from tests.providers.loopback import Turn
+from upstreams.calling.retry import pause_before_retry
+from upstreams.values import Failure
+from upstreams.values import Fault as FaultKind
 
 FINE = Turn(text=("Fine",))
 
@@ -61,7 +64,7 @@ async def test_silence_between_two_pieces_times_out() -> None:
 @pytest.mark.parametrize("fault", [status(429), status(500), status(502), status(503), CLOSED_BEFORE_HEADERS])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_may_pass_is_tried_once_more(fault: Fault, stream: bool) -> None:
-    """A passing fault before the first word is hidden by one repetition, after a short pause."""
+    """A passing fault before the first word is hidden by one repetition, at most 0.4 s later."""
     async with gateway(FINE) as g:
         [provider] = g.providers
         provider.play_once(fault)
@@ -72,6 +75,14 @@ async def test_what_may_pass_is_tried_once_more(fault: Fault, stream: bool) -> N
     assert exchange.status == 200
     assert len(provider.received) == 2
     assert provider.received[0].body == provider.received[1].body
+
+
+@pytest.mark.parametrize(("attempt", "least", "most"), [(0, 0.1, 0.4), (1, 0.2, 0.8), (2, 0.4, 1.6)])
+def test_the_pause_before_a_repetition_is_short_and_random(attempt: int, least: float, most: float) -> None:
+    """It lies between bounds that double with each repetition, so that calls which fail together do not return together."""
+    pauses = [pause_before_retry(Failure(FaultKind.BROKEN), attempt) for _ in range(20)]
+    assert all(pause is not None and least <= pause <= most for pause in pauses)
+    assert len(set(pauses)) > 1
 
 
 async def test_a_stale_pooled_connection_is_replaced() -> None:
@@ -137,7 +148,9 @@ async def test_the_breaker_skips_an_upstream_after_failures_in_a_row(caplog: pyt
                 assert (await g.ask()).json["x_rawbot"]["results"][0]["error"]["type"] == "unreachable"
             answer = (await g.ask()).json
             assert answer["x_rawbot"]["results"][0]["error"]["type"] == "skipped"
-            assert "Request failed: skipped after repeated failures\n" in answer["choices"][0]["message"]["content"]
+            text = answer["choices"][0]["message"]["content"]
+            assert "Request failed: skipped after repeated failures\n" in text
+            assert text.endswith("(b)] ---\nFine")
             ready = await g.get("/readyz")
     assert "upstream a: its breaker is open" in caplog.text
     assert ready.status == 200

@@ -215,14 +215,16 @@ async def test_a_fault_of_ours_is_logged_and_told_without_its_details(caplog: py
 
 
 async def test_a_fault_of_ours_anywhere_has_an_id_and_the_envelope(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever raises before an answer has begun, the client gets a 500 that can be found in the log."""
+    """Whatever raises before an answer has begun, the client gets a 500 whose id stands in the log, beside the traceback."""
+    caplog.set_level("INFO")
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise ZeroDivisionError
 
     exchange = await Exchange(AccessLog(broken), {}).run()
     assert (exchange.status, exchange.json["error"]["type"]) == (500, "server_error")
-    assert exchange.answer_headers["x-request-id"]
+    assert exchange.json["error"].keys() == {"message", "type", "param", "code"}
+    assert f"id={exchange.answer_headers['x-request-id']}" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 

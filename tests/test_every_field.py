@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.every_dialect import speaking
+from tests.every_dialect import EACH_DIALECT, speaking
 from tests.providers.loopback import Turn
+from upstreams.roster import DIALECTS
 
 Body = dict[str, Any]
 
@@ -123,7 +124,7 @@ CASES: Mapping[str, tuple[Body, Mapping[str, At]]] = {
     ),
     "JSON": (
         {"response_format": {"type": "json_object"}},
-        {dialect: At({"response_format": {"type": "json_object"}}) for dialect in ("openai", "cohere", "mistral", "ai21")},
+        {dialect: At({"response_format": {"type": "json_object"}}) for dialect in DIALECTS},
     ),
     "JSON by a schema": (
         {"response_format": SCHEMA},
@@ -225,7 +226,8 @@ CASES: Mapping[str, tuple[Body, Mapping[str, At]]] = {
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(("case", "dialect"), [(case, dialect) for case, (_, at) in CASES.items() for dialect in at])
+@EACH_DIALECT
+@pytest.mark.parametrize("case", CASES)
 async def test_a_field_arrives_or_is_named(case: str, dialect: str, stream: bool) -> None:
     """A provider gets what it takes, in its own words and nothing else, and the client learns what was left out."""
     asked, at = CASES[case]

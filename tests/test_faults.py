@@ -54,6 +54,9 @@ LINES: dict[Fault, str] = {
 }
 """Every fault, and the line that its section ends with."""
 
+HARMLESS = (faults.WHOLE_THOUGH_STREAMED, faults.FOLDED_HEADER, faults.TWO_ANSWERS)
+"""What is odd, and costs nothing."""
+
 LIMIT = str(2**18)
 """Bytes: an endless answer ends sooner than with the default."""
 
@@ -99,7 +102,7 @@ async def test_a_fault_costs_one_line_and_harms_nobody(fault: Fault, stream: boo
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 async def test_what_cannot_be_reached_costs_one_line(stream: bool) -> None:
-    """A refused connection and a name that does not resolve are told alike, and quickly."""
+    """A refused connection and a name that does not resolve are told alike."""
     with refused() as nobody:
         async with gateway(FINE, nobody, "http://name.invalid", RETRIES="0") as g:
             exchange = await g.ask(stream=stream)
@@ -145,3 +148,20 @@ async def test_a_whole_answer_where_a_stream_was_asked_for_is_taken() -> None:
         exchange = await g.ask(model="a", stream=True)
     assert exchange.text() == "Hello world"
     assert exchange.events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.name)
+async def test_an_oddity_costs_nothing(fault: Fault, stream: bool) -> None:
+    """Each request gets its answer, and none the answer that lay in wait behind the one before."""
+    async with gateway(fault, RETRIES="0") as g:
+        for _ in range(3):
+            answer = await g.ask(model="a", stream=stream)
+            text = answer.text() if stream else answer.json["choices"][0]["message"]["content"]
+            assert (answer.status, text) == (200, "Hello world")
+
+
+def test_every_fault_is_met() -> None:
+    """The gateway meets each fault that the loopback providers can play."""
+    known = {fault for fault in vars(faults).values() if isinstance(fault, Fault)}
+    assert known - LINES.keys() == set(HARMLESS)

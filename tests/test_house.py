@@ -189,8 +189,8 @@ def users_of(pattern: str) -> set[str]:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """Only settings.py touches os.environ."""
-    assert users_of(r"os\.environ|getenv") <= {"settings"}
+    """Only settings.py touches the process's environment."""
+    assert users_of(r"\benviron\b|getenv") <= {"settings"}
 
 
 def test_upstream_tasks_are_started_in_one_place() -> None:
@@ -201,12 +201,27 @@ def test_upstream_tasks_are_started_in_one_place() -> None:
 
 
 def test_tests_mock_nothing_of_ours() -> None:
-    """Fakes stand only at the two edges: no mock library, no patched attribute."""
+    """Fakes stand only at the two edges: no mock library, and no attribute that pytest patches."""
     forbidden = re.compile(r"unittest[.]mock|import mock|monkeypatch[.]setattr|mocker[.]|[A-Z]\w*Mock\(")
     hits = [
         path.name for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__) and forbidden.search(path.read_text())
     ]
     assert not hits
+
+
+def without_docstring(path: Path) -> Iterator[str]:
+    """Yield the file, where it does not begin with a docstring, and the tests in it that do not."""
+    tree = ast.parse(path.read_text())
+    if tree.body and not ast.get_docstring(tree):
+        yield str(path)
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    yield from (f"{path}: {node.name}" for node in functions if node.name.startswith("test_") and not ast.get_docstring(node))
+
+
+def test_every_file_says_its_duty_and_every_test_its_fact() -> None:
+    """Each file of the product and of the tests, unless it is empty, begins with a docstring, and so does each test."""
+    files = [*product_files(), *(ROOT / "tests").rglob("*.py")]
+    assert not [silent for path in files for silent in without_docstring(path)]
 
 
 def test_nothing_secret_or_local_is_kept_in_the_repository() -> None:

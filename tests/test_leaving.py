@@ -61,7 +61,7 @@ async def test_leaving_while_a_tail_waits_unread_ends_its_call() -> None:
 
 
 async def test_a_client_that_never_reads_is_given_up() -> None:
-    """After SEND_TIMEOUT in one `send` the call ends; until then the upstream is held back, not buffered."""
+    """A `send` that takes longer than SEND_TIMEOUT ends the call, and one that takes less does not."""
     async with gateway(ENDLESS, MAX_ANSWER_BYTES=str(2**30)) as g, g.asking(model="a", stream=True) as exchange:
         await exchange.wait_until(lambda seen: seen.status == 200)
         exchange.stop_reading()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.every_dialect import client_of, speaking
+from tests.every_dialect import EACH_DIALECT, client_of, speaking
 from tests.providers.faults import SILENCE, status
 from tests.providers.loopback import Call, Turn
 from tests.test_tool_round_trip import STREAMED, TIME, complete
@@ -15,23 +15,24 @@ from upstreams.values import Usage
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 TURN = Turn(text=("Good", " morning"), usage=Usage(prompt=8, completion=5))
 
+ONE_CALL = (1, 3, 13)
+THREE_CALLS = (3, None, 39)
+"""How many calls for three answers, the `n` in each, and the tokens of all."""
+
 COUNTS = {
-    ("openai", False): (1, 3, 13),
-    ("openai", True): (1, 3, 13),
-    ("mistral", False): (1, 3, 13),
-    ("mistral", True): (1, 3, 13),
-    ("ai21", False): (1, 3, 13),
-    ("ai21", True): (3, None, 39),
-    ("cohere", False): (3, None, 39),
-    ("cohere", True): (3, None, 39),
+    "openai": (ONE_CALL, ONE_CALL),
+    "mistral": (ONE_CALL, ONE_CALL),
+    "ai21": (ONE_CALL, THREE_CALLS),
+    "cohere": (THREE_CALLS, THREE_CALLS),
 }
-"""Dialect and whether streamed → how many calls for three answers, the `n` in each, and the tokens of all."""
+"""Dialect → what is called for a whole answer, and for a streamed one."""
 
 
-@pytest.mark.parametrize(("dialect", "stream"), COUNTS)
+@EACH_DIALECT
+@STREAMED
 async def test_three_answers(dialect: str, stream: bool) -> None:
     """Three choices with indices in order, each whole, and the usage of all calls; `n` is not among the dropped."""
-    calls, n, tokens = COUNTS[dialect, stream]
+    calls, n, tokens = COUNTS[dialect][stream]
     async with speaking(dialect, TURN) as (provider, g), client_of(g) as api:
         answer = await complete(api, stream=stream, model=dialect, messages=HELLO, n=3)
 
@@ -48,7 +49,7 @@ async def test_three_answers(dialect: str, stream: bool) -> None:
         assert [result["dropped_params"] for result in report["results"]] == [[]] * calls
 
 
-@pytest.mark.parametrize("dialect", ["openai", "mistral", "ai21", "cohere"])
+@EACH_DIALECT
 @STREAMED
 async def test_one_answer_is_one_call(dialect: str, stream: bool) -> None:
     """n = 1 is no reason to ask twice."""
@@ -66,7 +67,7 @@ async def test_a_provider_with_conditions_is_asked_again_where_they_are_not_met(
     assert [choice["message"]["content"] for choice in answer.json["choices"]] == ["Good morning"] * fields["n"]
 
 
-@pytest.mark.parametrize("dialect", ["openai", "mistral", "ai21", "cohere"])
+@EACH_DIALECT
 @STREAMED
 async def test_each_answer_has_calls_of_its_own(dialect: str, stream: bool) -> None:
     """Tool calls stay with their choice, and are counted from 0 in each."""

@@ -154,7 +154,7 @@ async def test_tricks_of_http_leave_the_socket_as_they_are(fault: Fault, expecte
 @WIRES
 @STREAMED
 async def test_an_endless_answer_ends_with_its_client(wire: Wire, stream: bool) -> None:
-    """It goes on while somebody reads, and takes no memory."""
+    """It goes on while somebody reads, and is over when nobody does."""
     async with Loopback(wire, TURN) as provider:
         provider.play(faults.ENDLESS)
         async with connected(provider) as client:

@@ -12,6 +12,7 @@ from settings import Environment, Settings
 from tests.process import ROOT, served
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
+from tests.test_house import product_files
 from upstreams.request.parameters import Field
 from upstreams.roster import DIALECTS, PROVIDERS
 from upstreams.rows import read_rows
@@ -64,11 +65,43 @@ def taken(field: Field | None, name: str) -> str:
     return ": ".join(filter(None, [renamed, field.note])) or "yes"
 
 
+def drawings() -> list[str]:
+    """Return the code blocks of "How it works": the way of a request, and the house."""
+    return re.findall(r"```\n(.*?)```", README.partition("## How it works")[2].partition("\n## ")[0], re.DOTALL)
+
+
+def modules_drawn(house: str) -> set[str]:
+    """Return the modules of a drawing: left of `#`, what begins further right than a folder, from its line on, is in it."""
+    modules = set()
+    folders: list[tuple[int, str]] = []
+    for line in house.splitlines():
+        for token in re.finditer(r"\S+", line.partition("#")[0]):
+            folders = [(column, folder) for column, folder in folders if column < token.start()]
+            path = "".join(folder for _, folder in folders) + token[0]
+            if path.endswith("/"):
+                folders.append((token.start(), token[0]))
+            else:
+                modules.add(path.removesuffix(".py"))
+    return modules
+
+
 def test_the_readme_draws_every_module() -> None:
-    """Each file of the routes and of the dialects has its place in the drawing of the house."""
-    for path in (ROOT / "routes").rglob("[a-z]*.py"):
-        if path.stem not in ("responses", "service", "chunks"):
-            assert re.search(rf"\b{path.stem}\b", README), path.stem
+    """Each module of the product has its place in the drawing of the house, and nothing else has."""
+    there = {str(path.relative_to(ROOT).with_suffix("")) for path in product_files() if path.name != "__init__.py"}
+    assert modules_drawn(drawings()[-1]) == there
+
+
+def test_the_readme_draws_the_way_of_a_request() -> None:
+    """The drawing passes through folders and modules that exist."""
+    stations = re.findall(r"[a-z_]+/[\w/]*", drawings()[0])
+    assert stations
+    assert not [station for station in stations if not ((ROOT / station).is_dir() or (ROOT / f"{station}.py").is_file())]
+
+
+def test_the_readme_names_every_dialect() -> None:
+    """A row may say each dialect of the roster, and the README has no other."""
+    sentence = next(line for line in README.splitlines() if line.startswith("A row's `dialect` is "))
+    assert set(re.findall(r"`(\w+)`", sentence)) == {"dialect", *DIALECTS}
 
 
 def example(language: str) -> str:

@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[str, int, str]] = {
     "an unknown dialect": (
         f"{SECOND}base_url = 'http://h'\ndialect = 'Mistral'\n",
         11,
-        "unknown dialect; known are openai, cohere, mistral, ai21",
+        f"unknown dialect; known are {', '.join(DIALECTS)}",
     ),
     "a base_url without a scheme": (f"{SECOND}base_url = 'h/v1'\n", 10, "`base_url` must begin with http:// or https://"),
     "a base_url without a host": (
@@ -235,7 +235,7 @@ def test_the_start_stops_at_a_wrong_file(tmp_path: Path) -> None:
     ended = run_to_end(tmp_path)
     assert ended.returncode != 0
     [line] = (ended.stdout + ended.stderr).splitlines()
-    assert line.endswith("upstreams.toml:5: unknown dialect; known are openai, cohere, mistral, ai21")
+    assert line.endswith(f"upstreams.toml:5: unknown dialect; known are {', '.join(DIALECTS)}")
 
 
 def test_the_start_stops_without_the_file_that_was_named(tmp_path: Path) -> None:

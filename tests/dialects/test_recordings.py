@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.folding import Answer, fold, read_stream, read_whole
-from upstreams.dialects import ai21, cohere, mistral, openai
 from upstreams.dialects.protocol import Dialect
 from upstreams.lenient_json import read_json
+from upstreams.roster import DIALECTS
 from upstreams.values import Failure, Fault, Finish, Usage
 
 FOLDER = Path(__file__).parent.parent / "recordings"
-DIALECTS: dict[str, Dialect] = {"ai21": ai21, "cohere": cohere, "mistral": mistral, "openai": openai}
 
 COHERE_USAGE = Usage(prompt=503, completion=11, cached=448)
 MISTRAL_USAGE = Usage(prompt=159, completion=28, cached=64)
