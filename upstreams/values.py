@@ -92,8 +92,8 @@ class Finish:
     others: tuple[FinishReason, ...] = ()
 
 
-class Fault(Enum):
-    """Why an upstream gave no answer, by whose fault it is; the value says it to people."""
+class ErrorKind(Enum):
+    """Why an upstream gave no answer, by whose fault it is; the value is the phrase that people read."""
 
     BAD_REQUEST = "request rejected"
     CONTEXT_LENGTH = "context length exceeded"
@@ -118,7 +118,7 @@ class Failure:
     `retry_after` the seconds that it asked to be left alone.
     """
 
-    fault: Fault
+    kind: ErrorKind
     status: int | None = None
     message: str = ""
     retry_after: float | None = None

@@ -56,7 +56,7 @@ def note_for_log(scope: Scope, model: str, outcome: Sequence[Result] | Departure
         told = f"ended={outcome.value!r}"
     else:
         ends = [(result.model, result.end) for result in outcome or ()]
-        fates = (f"{model}:{end.fault.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
+        fates = (f"{model}:{end.kind.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
         told = f"upstreams={','.join(fates)}"
     scope["rawbot.log"] = f" model={model!r} {told}"
 

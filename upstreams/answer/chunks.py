@@ -9,29 +9,29 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from upstreams.answer.errors import FAULT_OF_CODE, FaultTable, clean, read_failure
+from upstreams.answer.errors import KIND_OF_CODE, ErrorTable, clean, read_failure
 from upstreams.answer.sse import DONE, Event
 from upstreams.answer.tool_calls import Calls
 from upstreams.lenient_json import Halves, as_count, as_list, as_object, as_text, mend_text, read_halves
-from upstreams.values import Delta, Failure, Fault, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
+from upstreams.values import Delta, ErrorKind, Failure, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
 
-FinishTable: TypeAlias = Mapping[str, FinishReason | Fault]
-"""A provider's finish reasons in OpenAI's words; those that mean an error become a Fault, never `stop`."""
+FinishTable: TypeAlias = Mapping[str, FinishReason | ErrorKind]
+"""A provider's finish reasons in OpenAI's words; those that mean an error become a ErrorKind, never `stop`."""
 
 MAX_CHOICES = 128
 """OpenAI allows as many; an index beyond is nonsense, and must not become a list of that length."""
 
 
-_CUT_OFF = Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason")
+_CUT_OFF = Failure(ErrorKind.INTERRUPTED, message="the stream ended without a finish reason")
 
 
-def read_completion(payload: Any, table: FinishTable, codes: FaultTable = FAULT_OF_CODE) -> list[Delta]:
+def read_completion(payload: Any, table: FinishTable, codes: ErrorTable = KIND_OF_CODE) -> list[Delta]:
     """Turn a whole `chat.completion` into the deltas that its stream would have brought."""
     if failure := read_error(payload, codes):
         return [failure]
     choices = as_list(payload.get("choices"))[:MAX_CHOICES]
     if not choices:
-        return [Failure(Fault.MALFORMED, message="an answer without choices")]
+        return [Failure(ErrorKind.MALFORMED, message="an answer without choices")]
     deltas: list[Delta] = []
     reasons: dict[int, str] = {}
     calls = Calls()
@@ -88,7 +88,7 @@ class PayloadReader(ABC):
         try:
             payload = read_halves(data)
         except ValueError:
-            return self._end(Failure(Fault.MALFORMED, message="an event that is no JSON"))
+            return self._end(Failure(ErrorKind.MALFORMED, message="an event that is no JSON"))
         return self._read_payload(payload)
 
     def _join(self, deltas: list[Delta]) -> list[Delta]:
@@ -106,7 +106,7 @@ class PayloadReader(ABC):
 class ChunkReader(PayloadReader):
     """Turns the events of a `chat.completion.chunk` stream into deltas; says nothing more after Finish or Failure."""
 
-    def __init__(self, table: FinishTable, codes: FaultTable = FAULT_OF_CODE) -> None:
+    def __init__(self, table: FinishTable, codes: ErrorTable = KIND_OF_CODE) -> None:
         super().__init__()
         self._table = table
         self._codes = codes
@@ -185,7 +185,7 @@ def read_end(reasons: Mapping[int, str], usage: Usage | None, calls: Calls, tabl
     good: list[FinishReason] = []
     for choice in range(max(reasons, default=0) + 1):
         end = table.get(reasons.get(choice, "stop"), "stop")
-        if isinstance(end, Fault):
+        if isinstance(end, ErrorKind):
             return [*counted, Failure(end, message=clean(words) or "the upstream ended its answer with an error")]
         good.append("tool_calls" if end == "stop" and calls.made_in(choice) else end)
     return [*counted, Finish(good[0], tuple(good[1:]))]
@@ -203,10 +203,10 @@ def read_usage(usage: Any) -> Usage | None:
     )
 
 
-def read_error(payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure | None:
+def read_error(payload: Any, codes: ErrorTable = KIND_OF_CODE) -> Failure | None:
     """Return the failure that an answer with status 200 may still be: an error object where an answer should stand."""
     if not isinstance(payload, dict):
-        return Failure(Fault.MALFORMED, message="an answer that is no JSON object")
+        return Failure(ErrorKind.MALFORMED, message="an answer that is no JSON object")
     if not payload.get("error") and payload.get("object") not in ("error", "Error"):
         return None
     status = as_object(payload.get("error")).get("code") or payload.get("raw_status_code")

@@ -9,36 +9,36 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from upstreams.lenient_json import as_list, as_object, as_text, mend_text
-from upstreams.values import Failure, Fault
+from upstreams.values import ErrorKind, Failure
 
 MAX_MESSAGE = 300
 """Characters of a provider's words that a client gets to see."""
 
-FAULT_OF_STATUS: Mapping[int | None, Fault] = {
-    400: Fault.BAD_REQUEST,
-    401: Fault.CREDENTIALS,
-    402: Fault.CREDENTIALS,
-    403: Fault.CREDENTIALS,
-    404: Fault.MODEL_NOT_FOUND,
-    408: Fault.TIMEOUT,
-    410: Fault.MODEL_NOT_FOUND,
-    413: Fault.BAD_REQUEST,
-    422: Fault.BAD_REQUEST,
-    429: Fault.RATE_LIMITED,
-    503: Fault.UNAVAILABLE,
-    504: Fault.TIMEOUT,
-    529: Fault.UNAVAILABLE,
+KIND_OF_STATUS: Mapping[int | None, ErrorKind] = {
+    400: ErrorKind.BAD_REQUEST,
+    401: ErrorKind.CREDENTIALS,
+    402: ErrorKind.CREDENTIALS,
+    403: ErrorKind.CREDENTIALS,
+    404: ErrorKind.MODEL_NOT_FOUND,
+    408: ErrorKind.TIMEOUT,
+    410: ErrorKind.MODEL_NOT_FOUND,
+    413: ErrorKind.BAD_REQUEST,
+    422: ErrorKind.BAD_REQUEST,
+    429: ErrorKind.RATE_LIMITED,
+    503: ErrorKind.UNAVAILABLE,
+    504: ErrorKind.TIMEOUT,
+    529: ErrorKind.UNAVAILABLE,
 }
-"""Everything else is the upstream's own trouble: Fault.BROKEN."""
+"""Everything else is the upstream's own trouble: ErrorKind.BROKEN."""
 
-FaultTable: TypeAlias = Mapping[str, Fault]
+ErrorTable: TypeAlias = Mapping[str, ErrorKind]
 """A provider's words in `code`, `type` or `error_type` that say more than the status."""
 
-FAULT_OF_CODE: FaultTable = {
-    "context_length_exceeded": Fault.CONTEXT_LENGTH,
-    "exceed_context_size_error": Fault.CONTEXT_LENGTH,
-    "model_not_found": Fault.MODEL_NOT_FOUND,
-    "rate_limit_exceeded": Fault.RATE_LIMITED,
+KIND_OF_CODE: ErrorTable = {
+    "context_length_exceeded": ErrorKind.CONTEXT_LENGTH,
+    "exceed_context_size_error": ErrorKind.CONTEXT_LENGTH,
+    "model_not_found": ErrorKind.MODEL_NOT_FOUND,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
 }
 """The words of OpenAI and, the second, of llama.cpp."""
 
@@ -73,14 +73,14 @@ _ADDRESS = re.compile(
 )
 
 
-def read_failure(status: int | None, payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure:
+def read_failure(status: int | None, payload: Any, codes: ErrorTable = KIND_OF_CODE) -> Failure:
     """Turn an error answer into a Failure; `payload` is its parsed JSON, or its text where it was none.
 
     Without a status the error came amid an answer.
     """
     said = [codes[code] for code in read_codes(payload) if code in codes]
-    fault = said[0] if said else FAULT_OF_STATUS.get(status, Fault.BROKEN)
-    return Failure(fault, status, clean(read_message(payload)) or _PHRASES.get(status, ""))
+    kind = said[0] if said else KIND_OF_STATUS.get(status, ErrorKind.BROKEN)
+    return Failure(kind, status, clean(read_message(payload)) or _PHRASES.get(status, ""))
 
 
 def read_codes(payload: Any) -> list[str]:

@@ -20,7 +20,7 @@ from upstreams.answer.sse import EventParser, EventTooLarge
 from upstreams.calling.retry import pause_before_retry
 from upstreams.dialects.protocol import Dialect
 from upstreams.lenient_json import read_json
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Reasoning, Text, ToolCall
 
 Session: TypeAlias = aiohttp.ClientSession
 
@@ -36,20 +36,20 @@ TAIL_SECONDS = 0.05
 CLOCK_SLACK = 0.05
 """Part of a silence limit by which its timer may lag, so that a token does not cost a timer: 60 s may become 57 s."""
 
-FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
-    aiohttp.ClientConnectorDNSError: (Fault.UNREACHABLE, "the name was not resolved"),
-    aiohttp.ClientSSLError: (Fault.UNREACHABLE, "TLS failed"),
-    aiohttp.ConnectionTimeoutError: (Fault.UNREACHABLE, "connecting took too long"),
-    aiohttp.ServerDisconnectedError: (Fault.UNREACHABLE, "the connection was closed"),
-    aiohttp.InvalidURL: (Fault.UNREACHABLE, "the address is invalid"),
-    OSError: (Fault.UNREACHABLE, ""),
-    aiohttp.ClientPayloadError: (Fault.INTERRUPTED, ""),
-    HttpProcessingError: (Fault.MALFORMED, "not HTTP"),
-    aiohttp.ClientResponseError: (Fault.MALFORMED, "not HTTP"),
-    EventTooLarge: (Fault.TOO_LARGE, "an event without end"),
-    aiohttp.ClientError: (Fault.BROKEN, ""),
+KIND_OF_EXCEPTION: Mapping[type[Exception], tuple[ErrorKind, str]] = {
+    aiohttp.ClientConnectorDNSError: (ErrorKind.UNREACHABLE, "the name was not resolved"),
+    aiohttp.ClientSSLError: (ErrorKind.UNREACHABLE, "TLS failed"),
+    aiohttp.ConnectionTimeoutError: (ErrorKind.UNREACHABLE, "connecting took too long"),
+    aiohttp.ServerDisconnectedError: (ErrorKind.UNREACHABLE, "the connection was closed"),
+    aiohttp.InvalidURL: (ErrorKind.UNREACHABLE, "the address is invalid"),
+    OSError: (ErrorKind.UNREACHABLE, ""),
+    aiohttp.ClientPayloadError: (ErrorKind.INTERRUPTED, ""),
+    HttpProcessingError: (ErrorKind.MALFORMED, "not HTTP"),
+    aiohttp.ClientResponseError: (ErrorKind.MALFORMED, "not HTTP"),
+    EventTooLarge: (ErrorKind.TOO_LARGE, "an event without end"),
+    aiohttp.ClientError: (ErrorKind.BROKEN, ""),
 }
-"""What aiohttp raises, as fault and words; the first match counts. A connection that an upstream closed while idle is
+"""What aiohttp raises, as kind and words; the first match counts. A connection that an upstream closed while idle is
 UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
 
 
@@ -99,7 +99,7 @@ class Attempts:
         except TimeoutError:
             if self._spoken and self._loop.time() >= self._deadline:
                 return Finish("length")
-            return Failure(Fault.TIMEOUT)
+            return Failure(ErrorKind.TIMEOUT)
 
     async def _try_until_said(self) -> Finish | Failure:
         attempt = 0
@@ -125,9 +125,9 @@ class Attempts:
             ) as response:
                 answered = True
                 return await self._read(response)
-        except tuple(FAULT_OF_EXCEPTION) as error:
-            fault, words = next(row for kind, row in FAULT_OF_EXCEPTION.items() if isinstance(error, kind))
-            return Failure(Fault.INTERRUPTED if answered and fault is Fault.UNREACHABLE else fault, message=words)
+        except tuple(KIND_OF_EXCEPTION) as error:
+            kind, words = next(row for type, row in KIND_OF_EXCEPTION.items() if isinstance(error, type))
+            return Failure(ErrorKind.INTERRUPTED if answered and kind is ErrorKind.UNREACHABLE else kind, message=words)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Finish | Failure:
         dialect = self._asking.dialect
@@ -136,7 +136,7 @@ class Attempts:
             failure = dialect.failure(response.status, payload)
             return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
         if response.content_type == "text/html":
-            return Failure(Fault.MALFORMED, message="a web page instead of an answer")
+            return Failure(ErrorKind.MALFORMED, message="a web page instead of an answer")
         if self._asking.streamed and response.content_type != "application/json":
             return await self._read_stream(response, dialect)
         return await self._read_whole(response, dialect)
@@ -147,12 +147,12 @@ class Attempts:
         limit = self._limits.max_answer_bytes
         body = await _read_at_most(response, limit)
         if len(body) > limit:
-            return Failure(Fault.TOO_LARGE)
+            return Failure(ErrorKind.TOO_LARGE)
         try:
             payload = read_json(body)
         except ValueError:
-            return Failure(Fault.MALFORMED, message="an answer that is no JSON")
-        return await self._pass_on(dialect.answer(payload, self._asking.request), response) or Failure(Fault.MALFORMED)
+            return Failure(ErrorKind.MALFORMED, message="an answer that is no JSON")
+        return await self._pass_on(dialect.answer(payload, self._asking.request), response) or Failure(ErrorKind.MALFORMED)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
@@ -167,9 +167,9 @@ class Attempts:
                     return end
         except aiohttp.ClientPayloadError:
             # The reader knows whether anything is missing: a finish reason may have come before the connection broke.
-            return await self._pass_on(reader.close(), response) or Failure(Fault.INTERRUPTED)
+            return await self._pass_on(reader.close(), response) or Failure(ErrorKind.INTERRUPTED)
         deltas = [delta for event in parser.close() for delta in reader.read(event)]
-        return await self._pass_on(deltas + reader.close(), response) or Failure(Fault.INTERRUPTED)
+        return await self._pass_on(deltas + reader.close(), response) or Failure(ErrorKind.INTERRUPTED)
 
     async def _pass_on(self, deltas: list[Delta], response: aiohttp.ClientResponse) -> Finish | Failure | None:
         """Emit pieces and usage; hold the end back and return it, for only the caller knows whether it is the last word."""
@@ -180,7 +180,7 @@ class Attempts:
             return end
         self._size += sum(map(_size_of, said))
         if self._size > self._limits.max_answer_bytes:
-            return Failure(Fault.TOO_LARGE)
+            return Failure(ErrorKind.TOO_LARGE)
         self._spoken = True
         room = self._emit(said)
         if end is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from upstreams.values import Failure, Fault
+from upstreams.values import ErrorKind, Failure
 
 LONGEST_PAUSE = 5.0
 """Seconds for which a call waits because the upstream asked so; the others of the panel are speaking meanwhile."""
@@ -12,16 +12,16 @@ LONGEST_PAUSE = 5.0
 RETRY_DELAY = (0.1, 0.4)
 """Seconds between which the pause before the first repetition lies at random; it doubles with each further one."""
 
-PASSING = frozenset({Fault.UNREACHABLE, Fault.RATE_LIMITED, Fault.UNAVAILABLE, Fault.BROKEN})
-"""Faults after which the same call may well succeed."""
+PASSING = frozenset({ErrorKind.UNREACHABLE, ErrorKind.RATE_LIMITED, ErrorKind.UNAVAILABLE, ErrorKind.BROKEN})
+"""Failures after which the same call may well succeed."""
 
-CLIENTS_OWN = frozenset({Fault.BAD_REQUEST, Fault.CONTEXT_LENGTH, Fault.TOO_LARGE})
-"""Faults that speak for the upstream rather than against it: it is there, and the request was at fault."""
+CLIENTS_OWN = frozenset({ErrorKind.BAD_REQUEST, ErrorKind.CONTEXT_LENGTH, ErrorKind.TOO_LARGE})
+"""Failures that speak for the upstream rather than against it: it is there, and the request was at fault."""
 
 
 def pause_before_retry(failure: Failure, attempt: int) -> float | None:
     """Return the seconds to wait before the call is repeated, or None where that makes no sense."""
-    if failure.fault not in PASSING:
+    if failure.kind not in PASSING:
         return None
     if failure.retry_after is not None:
         return failure.retry_after if failure.retry_after <= LONGEST_PAUSE else None

@@ -14,7 +14,7 @@ from upstreams.calling.breaker import Breaker, State
 from upstreams.calling.http import Asking, Attempts, Emit, Session
 from upstreams.calling.retry import CLIENTS_OWN
 from upstreams.rows import Row
-from upstreams.values import ChatRequest, Failure, Fault, Finish, Json
+from upstreams.values import ChatRequest, ErrorKind, Failure, Finish, Json
 
 log = logging.getLogger("rawbot")
 
@@ -76,7 +76,7 @@ class Call:
         loop = asyncio.get_running_loop()
         is_trial = breaker.state(loop.time()) is State.HALF_OPEN
         if not breaker.allows(loop.time()):
-            emit([Failure(Fault.SKIPPED)])
+            emit([Failure(ErrorKind.SKIPPED)])
             return
         try:
             end = await Attempts(self.asking, self.upstream.session, self.upstream.settings, emit).run()
@@ -85,7 +85,7 @@ class Call:
                 breaker.abandoned()
             raise
         before = breaker.state(loop.time())
-        if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
+        if isinstance(end, Failure) and end.kind not in CLIENTS_OWN:
             breaker.failed(loop.time())
         else:
             breaker.succeeded()

@@ -16,7 +16,7 @@ from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import Message, Turn, Turns
 from upstreams.request.parameters import Field, Fields, NotTaken, clamp
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Json, Outgoing
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing
 
 _MAX_ANSWERS = 16
 
@@ -50,7 +50,7 @@ FINISH: FinishTable = {
     "length": "length",
     "tool_calls": "tool_calls",
     "content_filter": "content_filter",
-    "error": Fault.BROKEN,
+    "error": ErrorKind.BROKEN,
 }
 
 PATH = "/chat/completions"
@@ -94,7 +94,7 @@ class Reader(ChunkReader):
 def failure(status: int, payload: Any) -> Failure:
     """An unknown model is 422 with a plain string; a list of mistakes is about the request."""
     if status == 422 and isinstance(as_object(payload).get("detail"), str):
-        return replace(read_failure(status, payload), fault=Fault.MODEL_NOT_FOUND)
+        return replace(read_failure(status, payload), kind=ErrorKind.MODEL_NOT_FOUND)
     return read_failure(status, payload)
 
 

@@ -15,7 +15,7 @@ from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Turn, Turns
 from upstreams.request.parameters import Field, Fields, NotTaken, clamp
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Json, Outgoing, Reasoning, Usage
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
 
 _NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
 """Models older than command-r7b-12-2024, with which `tool_choice` came: https://docs.cohere.com/reference/chat."""
@@ -65,11 +65,11 @@ FINISH: FinishTable = {
     "STOP_SEQUENCE": "stop",
     "MAX_TOKENS": "length",
     "TOOL_CALL": "tool_calls",
-    "ERROR": Fault.BROKEN,
-    "TIMEOUT": Fault.TIMEOUT,
+    "ERROR": ErrorKind.BROKEN,
+    "TIMEOUT": ErrorKind.TIMEOUT,
     "ERROR_TOXIC": "content_filter",
     "ERROR_LIMIT": "length",
-    "USER_CANCEL": Fault.INTERRUPTED,
+    "USER_CANCEL": ErrorKind.INTERRUPTED,
 }
 
 PATH = "/v2/chat"
@@ -85,7 +85,7 @@ _TURNS: Turns = {
 _SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
 """Events with a piece of the answer in them; all others, among them citations and those unknown, say nothing to a client."""
 
-_FAULTS = {"TOO_MANY_TOKENS": Fault.CONTEXT_LENGTH}
+_ERRORS = {"TOO_MANY_TOKENS": ErrorKind.CONTEXT_LENGTH}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -108,12 +108,12 @@ def body(model: str, request: ChatRequest) -> Outgoing:
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    if failure := read_error(payload, _FAULTS):
+    if failure := read_error(payload, _ERRORS):
         return [failure]
     reason = as_text(payload.get("finish_reason"))
     message = as_object(payload.get("message"))
     if not message and not reason:
-        return [Failure(Fault.MALFORMED, message=clean(read_message(payload)) or "an answer without a message")]
+        return [Failure(ErrorKind.MALFORMED, message=clean(read_message(payload)) or "an answer without a message")]
     calls = _calls(request)
     pieces = _read_pieces(message, calls, None, payload.get("id"), payload.get("logprobs"))
     return pieces + read_end({0: reason}, _read_usage(payload.get("usage")), calls, FINISH)
@@ -147,12 +147,12 @@ class Reader(PayloadReader):
 
     def _read_error(self, kind: str, payload: Any) -> Failure | None:
         """Read an event without a type as an error answer, which has words; one with an unknown type may come to exist."""
-        failure = read_error(payload, _FAULTS)
-        return failure or (read_failure(None, payload, _FAULTS) if not kind and read_message(payload) else None)
+        failure = read_error(payload, _ERRORS)
+        return failure or (read_failure(None, payload, _ERRORS) if not kind and read_message(payload) else None)
 
 
 def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _FAULTS)
+    return read_failure(status, payload, _ERRORS)
 
 
 def _refused(model: str, wanted: Json) -> set[str]:

@@ -18,7 +18,7 @@ from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Message, Turn, Turns
 from upstreams.request.parameters import Field, Fields, NotTaken, clamp
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Json, Outgoing, Text, Usage
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
 
 
 def _response_format(value: Any) -> Json:
@@ -78,7 +78,7 @@ FINISH: FinishTable = {
     "length": "length",
     "model_length": "length",
     "tool_calls": "tool_calls",
-    "error": Fault.BROKEN,
+    "error": ErrorKind.BROKEN,
 }
 
 PATH = "/chat/completions"
@@ -94,7 +94,7 @@ _TURNS: Turns = {
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-_FAULTS = {"1500": Fault.MODEL_NOT_FOUND, "3051": Fault.CONTEXT_LENGTH, "3505": Fault.UNAVAILABLE}
+_ERRORS = {"1500": ErrorKind.MODEL_NOT_FOUND, "3051": ErrorKind.CONTEXT_LENGTH, "3505": ErrorKind.UNAVAILABLE}
 """Mistral's codes where they say more than the status: unknown model, prompt too large, no capacity for this model.
 
 Quoted in https://github.com/tmc/langchaingo/issues/1233 and in logs of the SDK; all three come with status 400 or 429.
@@ -114,14 +114,14 @@ def body(model: str, request: ChatRequest) -> Outgoing:
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    deltas = read_completion(payload, FINISH, _FAULTS)
+    deltas = read_completion(payload, FINISH, _ERRORS)
     echo = _echo_of(request)
     return echo.strip(deltas) if echo else deltas
 
 
 class Reader(ChunkReader):
     def __init__(self, request: ChatRequest) -> None:
-        super().__init__(FINISH, _FAULTS)
+        super().__init__(FINISH, _ERRORS)
         self._echo = _echo_of(request)
 
     def read(self, event: Event) -> list[Delta]:
@@ -134,7 +134,7 @@ class Reader(ChunkReader):
 
 
 def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _FAULTS)
+    return read_failure(status, payload, _ERRORS)
 
 
 def _messages(request: ChatRequest) -> list[Message]:

@@ -7,7 +7,7 @@ from typing import Any
 from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
 from upstreams.answer.errors import read_failure
 from upstreams.request.parameters import Fields
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Outgoing
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Outgoing
 
 FIELDS: Fields = {}
 """Empty: there is nothing to translate, and a field unknown to us may well be known to the server."""
@@ -18,7 +18,7 @@ FINISH: FinishTable = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    "error": Fault.BROKEN,
+    "error": ErrorKind.BROKEN,
 }
 
 PATH = "/chat/completions"

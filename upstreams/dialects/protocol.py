@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from upstreams.answer.sse import Event
 from upstreams.request.parameters import Fields
-from upstreams.values import ChatRequest, Delta, Failure, Fault, FinishReason, Outgoing
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, FinishReason, Outgoing
 
 
 class EventReader(Protocol):
@@ -29,7 +29,7 @@ class Dialect(Protocol):
     def FIELDS(self) -> Fields: ...  # noqa: N802 - a constant of a module
 
     @property
-    def FINISH(self) -> Mapping[str, FinishReason | Fault]: ...  # noqa: N802
+    def FINISH(self) -> Mapping[str, FinishReason | ErrorKind]: ...  # noqa: N802
 
     @property
     def PATH(self) -> str: ...  # noqa: N802
