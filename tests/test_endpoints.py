@@ -195,7 +195,7 @@ async def test_a_fault_of_ours_anywhere_has_an_id_and_the_envelope(caplog: pytes
 class Broken:
     """A dialect with a bug in its answers: it stumbles over whole ones, and over the second word of a stream."""
 
-    FIELDS = openai.FIELDS
+    PARAMETERS = openai.PARAMETERS
     FINISH = openai.FINISH
     PATH = openai.PATH
 

@@ -21,12 +21,12 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 class ChatRequest:
     """A client's chat request, checked: the conversation and the parameters, both in OpenAI's words.
 
-    `fields` holds every other member of the body that is not null, without `model`, `messages`, `stream`,
+    `parameters` holds every other member of the body that is not null, without `model`, `messages`, `stream`,
     `stream_options` and `x_rawbot`, which the gateway itself obeys.
     """
 
     messages: tuple[Json, ...]
-    fields: Json = field(default_factory=dict)
+    parameters: Json = field(default_factory=dict)
     stream: bool = False
 
 

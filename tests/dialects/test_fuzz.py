@@ -324,5 +324,5 @@ def test_any_request(dialect: Any, request: ChatRequest) -> None:
     assert keys_in(orjson.loads(orjson.dumps(outgoing.body))) <= set(KEYS[dialect.__name__].split())
     assert len(set(outgoing.dropped)) == len(outgoing.dropped)
     assert dialect.body(MODELS[dialect.__name__], request) == outgoing
-    if request.fields.get("n", 1) > 1:
+    if request.parameters.get("n", 1) > 1:
         assert ("n" in outgoing.body) != ("n" in outgoing.dropped), "n is either forwarded or left to the gateway"

@@ -21,10 +21,10 @@ log = logging.getLogger("rawbot")
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
-def with_defaults(fields: Json, defaults: Json) -> Json:
+def with_defaults(parameters: Json, defaults: Json) -> Json:
     """Return the parameters with defaults for those that are absent, also under OpenAI's other name for the same thing."""
-    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in fields}
-    return {**absent, **fields}
+    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in parameters}
+    return {**absent, **parameters}
 
 
 class Upstream:
@@ -47,10 +47,10 @@ class Upstream:
 
         That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
         """
-        fields = with_defaults(with_defaults(request.fields, self.row.defaults), defaults)
-        request = replace(request, fields=fields)
+        parameters = with_defaults(with_defaults(request.parameters, self.row.defaults), defaults)
+        request = replace(request, parameters=parameters)
         outgoing = self.row.dialect.body(self.row.model, request)
-        times = fields["n"] if "n" in outgoing.dropped else 1
+        times = parameters["n"] if "n" in outgoing.dropped else 1
         dropped = tuple(name for name in outgoing.dropped if name != "n")
         streamed = outgoing.body.get("stream") is True
         # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.

@@ -15,7 +15,7 @@ from upstreams.answer.errors import read_failure
 from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import Message, Turn, Turns
-from upstreams.request.parameters import Field, Fields, NotTaken, clamp
+from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing
 
 _MAX_ANSWERS = 16
@@ -23,26 +23,26 @@ _MAX_ANSWERS = 16
 
 def _count(n: Any) -> Any:
     if n > _MAX_ANSWERS:
-        raise NotTaken
+        raise Unsupported
     return n
 
 
 def _response_format(value: Any) -> Json:
     """JSON is all that can be asked for; the schema goes into an instruction."""
     if as_text(as_object(value).get("type")) not in ("json_object", "json_schema"):
-        raise NotTaken
+        raise Unsupported
     return {"type": "json_object"}
 
 
-FIELDS: Fields = {
-    "temperature": Field("temperature", clamp(0, 2), "0–2"),
-    "top_p": Field("top_p", clamp(0.001, 1), "above 0, up to 1"),
-    "max_tokens": Field("max_tokens", clamp(0, 4096), "0–4096"),
-    "max_completion_tokens": Field("max_tokens", clamp(0, 4096), "0–4096"),
-    "stop": Field("stop", parameters.one_or_more),
-    "n": Field("n", _count, "1–16; not when streamed, nor with temperature 0"),
-    "response_format": Field("response_format", _response_format, "a schema becomes an instruction"),
-    "tools": Field("tools", tools.define(), "functions, without strict"),
+PARAMETERS: Parameters = {
+    "temperature": Parameter("temperature", clamp(0, 2), "0–2"),
+    "top_p": Parameter("top_p", clamp(0.001, 1), "above 0, up to 1"),
+    "max_tokens": Parameter("max_tokens", clamp(0, 4096), "0–4096"),
+    "max_completion_tokens": Parameter("max_tokens", clamp(0, 4096), "0–4096"),
+    "stop": Parameter("stop", parameters.one_or_more),
+    "n": Parameter("n", _count, "1–16; not when streamed, nor with temperature 0"),
+    "response_format": Parameter("response_format", _response_format, "a schema becomes an instruction"),
+    "tools": Parameter("tools", tools.define(), "functions, without strict"),
 }
 
 FINISH: FinishTable = {
@@ -73,11 +73,11 @@ def body(model: str, request: ChatRequest) -> Outgoing:
 
     Where several answers are asked for and may not be, `n` is among the dropped: the gateway repeats the call.
     """
-    wanted = tools.without_choice(request.fields)
+    wanted = tools.without_choice(request.parameters)
     streamed = request.stream and not tools.functions_of(wanted)
     refused = {"n"} if streamed or wanted.get("temperature") == 0 else ()
-    members, dropped = parameters.to_wire(FIELDS, wanted, refused)
-    dropped += tools.find_dropped(request.fields, "strict") + messages.find_dropped(request.messages, _TURNS)
+    members, dropped = parameters.to_wire(PARAMETERS, wanted, refused)
+    dropped += tools.find_dropped(request.parameters, "strict") + messages.find_dropped(request.messages, _TURNS)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if streamed else asked, tuple(dropped))
 
@@ -101,7 +101,7 @@ def failure(status: int, payload: Any) -> Failure:
 def _messages(request: ChatRequest) -> list[Message]:
     """One system turn leads, then user and assistant alternate."""
     said = messages.to_wire(request.messages, _TURNS)
-    schema = as_object(as_object(request.fields.get("response_format")).get("json_schema")).get("schema")
+    schema = as_object(as_object(request.parameters.get("response_format")).get("json_schema")).get("schema")
     if schema:
         said.append({"role": "system", "content": _instruction(schema)})
     return messages.merge_neighbours(messages.lead_with_system(said))

@@ -14,7 +14,7 @@ from upstreams.answer.tool_calls import Calls
 from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Turn, Turns
-from upstreams.request.parameters import Field, Fields, NotTaken, clamp
+from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
 
 _NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
@@ -30,7 +30,7 @@ def _response_format(value: Any) -> Json:
     kind = as_text(as_object(value).get("type"))
     schema = as_object(as_object(value).get("json_schema")).get("schema")
     if kind not in ("json_object", "json_schema"):
-        raise NotTaken
+        raise Unsupported
     return {"type": "json_object", **({"json_schema": schema} if schema else {})}
 
 
@@ -44,20 +44,20 @@ def _thinking(effort: str) -> Json:
     return {"type": "disabled" if effort == "none" else "enabled"}
 
 
-FIELDS: Fields = {
-    "temperature": Field("temperature", clamp(0, 1), "0–1"),
-    "top_p": Field("p", clamp(0.01, 0.99), "0.01–0.99"),
-    "max_tokens": Field("max_tokens"),
-    "max_completion_tokens": Field("max_tokens"),
-    "stop": Field("stop_sequences", parameters.one_or_more, "up to 5"),
-    "seed": Field("seed", abs, "0 and up"),
-    "frequency_penalty": Field("frequency_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
-    "presence_penalty": Field("presence_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
-    "response_format": Field("response_format", _response_format, "not with tools"),
-    "tools": Field("tools", _tools, "functions, with parameters"),
-    "tool_choice": Field("tool_choice", parameters.translate({"required": "REQUIRED"}), "newer models"),
-    "logprobs": Field("logprobs"),
-    "reasoning_effort": Field("thinking", _thinking, "none or not; reasoning models"),
+PARAMETERS: Parameters = {
+    "temperature": Parameter("temperature", clamp(0, 1), "0–1"),
+    "top_p": Parameter("p", clamp(0.01, 0.99), "0.01–0.99"),
+    "max_tokens": Parameter("max_tokens"),
+    "max_completion_tokens": Parameter("max_tokens"),
+    "stop": Parameter("stop_sequences", parameters.one_or_more, "up to 5"),
+    "seed": Parameter("seed", abs, "0 and up"),
+    "frequency_penalty": Parameter("frequency_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
+    "presence_penalty": Parameter("presence_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
+    "response_format": Parameter("response_format", _response_format, "not with tools"),
+    "tools": Parameter("tools", _tools, "functions, with parameters"),
+    "tool_choice": Parameter("tool_choice", parameters.translate({"required": "REQUIRED"}), "newer models"),
+    "logprobs": Parameter("logprobs"),
+    "reasoning_effort": Parameter("thinking", _thinking, "none or not; reasoning models"),
 }
 
 FINISH: FinishTable = {
@@ -95,11 +95,11 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    wanted = tools.without_choice(request.fields)
+    wanted = tools.without_choice(request.parameters)
     names = _names(request)
-    members, dropped = parameters.to_wire(FIELDS, tools.rename_definitions(wanted, names), _refused(model, wanted))
+    members, dropped = parameters.to_wire(PARAMETERS, tools.rename_definitions(wanted, names), _refused(model, wanted))
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
-    dropped += tools.find_dropped(request.fields, *([] if strict else ["strict"]))
+    dropped += tools.find_dropped(request.parameters, *([] if strict else ["strict"]))
     dropped += messages.find_dropped(request.messages, _TURNS)
     history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
     said = messages.to_wire(history, _TURNS)

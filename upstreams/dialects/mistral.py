@@ -17,7 +17,7 @@ from upstreams.answer.sse import Event
 from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Message, Turn, Turns
-from upstreams.request.parameters import Field, Fields, NotTaken, clamp
+from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
 
 
@@ -29,7 +29,7 @@ def _response_format(value: Any) -> Json:
         kept = {name: schema[name] for name in ("name", "description", "schema", "strict") if schema.get(name) is not None}
         return {"type": kind, "json_schema": kept}
     if kind not in ("text", "json_object"):
-        raise NotTaken
+        raise Unsupported
     return {"type": kind}
 
 
@@ -43,32 +43,32 @@ def _tool_choice(value: Any) -> Any:
         return value
     name = as_text(as_object(as_object(value).get("function")).get("name"))
     if not name:
-        raise NotTaken
+        raise Unsupported
     return {"type": "function", "function": {"name": name}}
 
 
 _EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
 """Two degrees have an effect, say the docs of August 2026, and one of the two published specifications knows no others."""
 
-FIELDS: Fields = {
-    "temperature": Field("temperature", clamp(0, 1.5), "0–1.5"),
-    "top_p": Field("top_p", clamp(0.001, 1), "above 0, up to 1"),
-    "max_tokens": Field("max_tokens"),
-    "max_completion_tokens": Field("max_tokens"),
-    "stop": Field("stop", parameters.one_or_more),
-    "seed": Field("random_seed", abs, "0 and up"),
-    "n": Field("n"),
-    "frequency_penalty": Field("frequency_penalty"),
-    "presence_penalty": Field("presence_penalty"),
-    "response_format": Field("response_format", _response_format),
-    "tools": Field("tools", tools.define("strict"), "functions, with parameters"),
-    "tool_choice": Field("tool_choice", _tool_choice),
-    "parallel_tool_calls": Field("parallel_tool_calls"),
-    "reasoning_effort": Field("reasoning_effort", parameters.translate(_EFFORT), "none or high"),
-    "prediction": Field("prediction", _prediction),
-    "metadata": Field("metadata"),
-    "prompt_cache_key": Field("prompt_cache_key"),
-    "service_tier": Field(
+PARAMETERS: Parameters = {
+    "temperature": Parameter("temperature", clamp(0, 1.5), "0–1.5"),
+    "top_p": Parameter("top_p", clamp(0.001, 1), "above 0, up to 1"),
+    "max_tokens": Parameter("max_tokens"),
+    "max_completion_tokens": Parameter("max_tokens"),
+    "stop": Parameter("stop", parameters.one_or_more),
+    "seed": Parameter("random_seed", abs, "0 and up"),
+    "n": Parameter("n"),
+    "frequency_penalty": Parameter("frequency_penalty"),
+    "presence_penalty": Parameter("presence_penalty"),
+    "response_format": Parameter("response_format", _response_format),
+    "tools": Parameter("tools", tools.define("strict"), "functions, with parameters"),
+    "tool_choice": Parameter("tool_choice", _tool_choice),
+    "parallel_tool_calls": Parameter("parallel_tool_calls"),
+    "reasoning_effort": Parameter("reasoning_effort", parameters.translate(_EFFORT), "none or high"),
+    "prediction": Parameter("prediction", _prediction),
+    "metadata": Parameter("metadata"),
+    "prompt_cache_key": Parameter("prompt_cache_key"),
+    "service_tier": Parameter(
         "service_tier", parameters.translate({"auto": "auto", "default": "standard_only"}), "auto or standard_only"
     ),
 }
@@ -106,9 +106,9 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    wanted = tools.without_allowed(request.fields)
-    members, dropped = parameters.to_wire(FIELDS, wanted)
-    dropped += tools.find_dropped(request.fields) + messages.find_dropped(request.messages, _TURNS)
+    wanted = tools.without_allowed(request.parameters)
+    members, dropped = parameters.to_wire(PARAMETERS, wanted)
+    dropped += tools.find_dropped(request.parameters) + messages.find_dropped(request.messages, _TURNS)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 

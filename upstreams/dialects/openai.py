@@ -6,11 +6,11 @@ from typing import Any
 
 from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
 from upstreams.answer.errors import read_failure
-from upstreams.request.parameters import Fields
+from upstreams.request.parameters import Parameters
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Outgoing
 
-FIELDS: Fields = {}
-"""Empty: there is nothing to translate, and a field unknown to us may well be known to the server."""
+PARAMETERS: Parameters = {}
+"""Empty: there is nothing to translate, and a parameter unknown to us may well be known to the server."""
 
 FINISH: FinishTable = {
     "stop": "stop",
@@ -29,7 +29,7 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.fields}
+    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.parameters}
     if request.stream:
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     return Outgoing(asked)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from upstreams.answer.sse import Event
-from upstreams.request.parameters import Fields
+from upstreams.request.parameters import Parameters
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, FinishReason, Outgoing
 
 
@@ -26,7 +26,7 @@ class Dialect(Protocol):
     """The names that every dialect has, in this order."""
 
     @property
-    def FIELDS(self) -> Fields: ...  # noqa: N802 - a constant of a module
+    def PARAMETERS(self) -> Parameters: ...  # noqa: N802 - a constant of a module
 
     @property
     def FINISH(self) -> Mapping[str, FinishReason | ErrorKind]: ...  # noqa: N802
