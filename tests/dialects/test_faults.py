@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from upstreams.answer.errors import MAX_MESSAGE, clean, read_retry_after
+from upstreams.answer.errors import MAX_MESSAGE, read_retry_after, redact
 
 SECRETS = [
     ("Incorrect API key provided: sk-proj-abc***xyz.", "Incorrect API key provided: …"),
@@ -34,13 +34,13 @@ PLAIN = [
 @pytest.mark.parametrize(("said", "told"), SECRETS)
 def test_secrets_stay_here(said: str, told: str) -> None:
     """What looks like a key or an address is not told."""
-    assert clean(said) == told
+    assert redact(said) == told
 
 
 @pytest.mark.parametrize("said", PLAIN)
 def test_plain_words_are_told(said: str) -> None:
     """Words that are no secret stay as they are."""
-    assert clean(said) == said
+    assert redact(said) == said
 
 
 @given(st.text(max_size=600))
@@ -51,7 +51,7 @@ def test_plain_words_are_told(said: str) -> None:
 @settings(max_examples=50, deadline=2000)
 def test_any_words(said: str) -> None:
     """Any words become one line of bounded length, in no time."""
-    told = clean(said)
+    told = redact(said)
 
     assert len(told) <= MAX_MESSAGE
     assert told == " ".join(told.split())

@@ -1,4 +1,4 @@
-"""Reads error answers of any provider: what went wrong, in whose words, for how long; lets no key or address through."""
+"""Reads error answers of any provider: what went wrong, in whose words, for how long; redacts keys and addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from upstreams.lenient_json import as_list, as_object, as_text, mend_text
+from upstreams.lenient_json import as_list, as_object, as_text, repair_text
 from upstreams.values import ErrorKind, Failure
 
 MAX_MESSAGE = 300
@@ -80,7 +80,7 @@ def read_failure(status: int | None, payload: Any, codes: ErrorTable = KIND_OF_C
     """
     said = [codes[code] for code in read_codes(payload) if code in codes]
     kind = said[0] if said else KIND_OF_STATUS.get(status, ErrorKind.BROKEN)
-    return Failure(kind, status, clean(read_message(payload)) or _PHRASES.get(status, ""))
+    return Failure(kind, status, redact(read_message(payload)) or _PHRASES.get(status, ""))
 
 
 def read_codes(payload: Any) -> list[str]:
@@ -114,9 +114,9 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if seconds is None else min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
-def clean(text: str) -> str:
-    """Strip keys and addresses from foreign words, and put them on one line of bounded length."""
-    words = mend_text(text[:MAX_READ]).split()
+def redact(text: str) -> str:
+    """Redact keys and addresses in a provider's message, and put it on one line of bounded length."""
+    words = repair_text(text[:MAX_READ]).split()
     # The last word of what was cut may be the first half of a key.
     text = " ".join(words[:-1] if len(text) > MAX_READ else words)
     text = _SECRET.sub("…", _ADDRESS.sub("…", text))

@@ -19,8 +19,8 @@ class _Call:
     has_arguments: bool = False
 
 
-class Calls:
-    """The calls of one answer: numbers them from 0, opens each with an id and a name, and leaves none without arguments."""
+class ToolCallAssembler:
+    """Assembles the calls of one answer: numbers them from 0, gives each an id, a name and arguments."""
 
     def __init__(self, names: Names = MappingProxyType({})) -> None:
         """`names` are those of tools that the provider got under another name, from its word to the client's."""

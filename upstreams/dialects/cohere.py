@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from upstreams.answer.chunks import FinishTable, PayloadReader, read_content, read_end, read_error, read_part
-from upstreams.answer.errors import clean, read_failure, read_message
-from upstreams.answer.tool_calls import Calls
+from upstreams.answer.errors import read_failure, read_message, redact
+from upstreams.answer.tool_calls import ToolCallAssembler
 from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Turn, Turns
@@ -113,7 +113,7 @@ def answer(payload: Any, request: ChatRequest) -> list[Delta]:
     reason = as_text(payload.get("finish_reason"))
     message = as_object(payload.get("message"))
     if not message and not reason:
-        return [Failure(ErrorKind.MALFORMED, message=clean(read_message(payload)) or "an answer without a message")]
+        return [Failure(ErrorKind.MALFORMED, message=redact(read_message(payload)) or "an answer without a message")]
     calls = _calls(request)
     pieces = _read_pieces(message, calls, None, payload.get("id"), payload.get("logprobs"))
     return pieces + read_end({0: reason}, _read_usage(payload.get("usage")), calls, FINISH)
@@ -187,11 +187,11 @@ def _rename(name: str, attempt: int) -> str:
     return ("_" if legal[0].isdigit() else "") + legal + (f"_{attempt + 1}" if attempt else "")
 
 
-def _calls(request: ChatRequest) -> Calls:
-    return Calls({theirs: ours for ours, theirs in _names(request).items()})
+def _calls(request: ChatRequest) -> ToolCallAssembler:
+    return ToolCallAssembler({theirs: ours for ours, theirs in _names(request).items()})
 
 
-def _read_pieces(message: Json, calls: Calls, index: Any, answer_id: Any, logprobs: Any) -> list[Delta]:
+def _read_pieces(message: Json, calls: ToolCallAssembler, index: Any, answer_id: Any, logprobs: Any) -> list[Delta]:
     """Read a message, or the delta of one, in which one object stands for a list, and its index beside it."""
     deltas: list[Delta] = []
     if plan := as_text(message.get("tool_plan")):
