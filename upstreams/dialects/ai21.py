@@ -14,7 +14,7 @@ from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
 from upstreams.answer.errors import read_failure
 from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
-from upstreams.request.messages import Message, Turn, Turns
+from upstreams.request.messages import Message, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing
 
@@ -55,12 +55,12 @@ FINISH: FinishTable = {
 
 PATH = "/chat/completions"
 
-_TURNS: Turns = {
-    "system": Turn("system"),
-    "developer": Turn("system"),
-    "user": Turn("user"),
-    "assistant": Turn("assistant", members={"tool_calls": messages.tool_calls}),
-    "tool": Turn("tool", members={"tool_call_id": as_text}),
+_ROLES: RoleRules = {
+    "system": RoleRule("system"),
+    "developer": RoleRule("system"),
+    "user": RoleRule("user"),
+    "assistant": RoleRule("assistant", members={"tool_calls": messages.tool_calls}),
+    "tool": RoleRule("tool", members={"tool_call_id": as_text}),
 }
 
 
@@ -77,7 +77,7 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     streamed = request.stream and not tools.functions_of(wanted)
     refused = {"n"} if streamed or wanted.get("temperature") == 0 else ()
     members, dropped = parameters.to_wire(PARAMETERS, wanted, refused)
-    dropped += tools.find_dropped(request.parameters, "strict") + messages.find_dropped(request.messages, _TURNS)
+    dropped += tools.find_dropped(request.parameters, "strict") + messages.find_dropped(request.messages, _ROLES)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if streamed else asked, tuple(dropped))
 
@@ -100,7 +100,7 @@ def failure(status: int, payload: Any) -> Failure:
 
 def _messages(request: ChatRequest) -> list[Message]:
     """One system turn leads, then user and assistant alternate."""
-    said = messages.to_wire(request.messages, _TURNS)
+    said = messages.to_wire(request.messages, _ROLES)
     schema = as_object(as_object(request.parameters.get("response_format")).get("json_schema")).get("schema")
     if schema:
         said.append({"role": "system", "content": _instruction(schema)})

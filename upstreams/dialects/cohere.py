@@ -13,7 +13,7 @@ from upstreams.answer.errors import read_failure, read_message, redact
 from upstreams.answer.tool_calls import ToolCallAssembler
 from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
-from upstreams.request.messages import IMAGE, TEXT, Turn, Turns
+from upstreams.request.messages import IMAGE, TEXT, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
 
@@ -74,12 +74,12 @@ FINISH: FinishTable = {
 
 PATH = "/v2/chat"
 
-_TURNS: Turns = {
-    "system": Turn("system", TEXT),
-    "developer": Turn("system", TEXT),
-    "user": Turn("user", {**TEXT, **IMAGE}),
-    "assistant": Turn("assistant", TEXT, {"tool_calls": messages.tool_calls}),
-    "tool": Turn("tool", members={"tool_call_id": as_text}),
+_ROLES: RoleRules = {
+    "system": RoleRule("system", TEXT),
+    "developer": RoleRule("system", TEXT),
+    "user": RoleRule("user", {**TEXT, **IMAGE}),
+    "assistant": RoleRule("assistant", TEXT, {"tool_calls": messages.tool_calls}),
+    "tool": RoleRule("tool", members={"tool_call_id": as_text}),
 }
 
 _SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
@@ -100,9 +100,9 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     members, dropped = parameters.to_wire(PARAMETERS, tools.rename_definitions(wanted, names), _refused(model, wanted))
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
     dropped += tools.find_dropped(request.parameters, *([] if strict else ["strict"]))
-    dropped += messages.find_dropped(request.messages, _TURNS)
+    dropped += messages.find_dropped(request.messages, _ROLES)
     history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
-    said = messages.to_wire(history, _TURNS)
+    said = messages.to_wire(history, _ROLES)
     asked = {"model": model, "messages": messages.lead_with_system(said), **members, **strict}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
@@ -219,7 +219,7 @@ def _read_usage(usage: Any) -> Usage | None:
 
 
 def _read_logprobs(items: Any) -> Json:
-    """Turn Cohere's pieces of text, each of one or more tokens, into OpenAI's tokens."""
+    """RoleRule Cohere's pieces of text, each of one or more tokens, into OpenAI's tokens."""
     read = map(as_object, [items] if isinstance(items, dict) else as_list(items))
     return {"content": [_read_logprob(item) for item in read], "refusal": None}
 

@@ -16,7 +16,7 @@ from upstreams.answer.errors import read_failure
 from upstreams.answer.sse import Event
 from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
-from upstreams.request.messages import IMAGE, TEXT, Message, Turn, Turns
+from upstreams.request.messages import IMAGE, TEXT, Message, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
 from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
 
@@ -83,12 +83,12 @@ FINISH: FinishTable = {
 
 PATH = "/chat/completions"
 
-_TURNS: Turns = {
-    "system": Turn("system", TEXT),
-    "developer": Turn("system", TEXT),
-    "user": Turn("user", {**TEXT, **IMAGE}),
-    "assistant": Turn("assistant", TEXT, {"tool_calls": messages.tool_calls}),
-    "tool": Turn("tool", members={"tool_call_id": as_text, "name": as_text}),
+_ROLES: RoleRules = {
+    "system": RoleRule("system", TEXT),
+    "developer": RoleRule("system", TEXT),
+    "user": RoleRule("user", {**TEXT, **IMAGE}),
+    "assistant": RoleRule("assistant", TEXT, {"tool_calls": messages.tool_calls}),
+    "tool": RoleRule("tool", members={"tool_call_id": as_text, "name": as_text}),
 }
 
 _ID = re.compile(r"[A-Za-z0-9]{9}")
@@ -108,7 +108,7 @@ def headers(token: str | None) -> dict[str, str]:
 def body(model: str, request: ChatRequest) -> Outgoing:
     wanted = tools.without_allowed(request.parameters)
     members, dropped = parameters.to_wire(PARAMETERS, wanted)
-    dropped += tools.find_dropped(request.parameters) + messages.find_dropped(request.messages, _TURNS)
+    dropped += tools.find_dropped(request.parameters) + messages.find_dropped(request.messages, _ROLES)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
@@ -140,7 +140,7 @@ def failure(status: int, payload: Any) -> Failure:
 def _messages(request: ChatRequest) -> list[Message]:
     """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
-    said = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _TURNS)
+    said = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _ROLES)
     if said and said[-1]["role"] == "system":
         said = messages.lead_with_system(said)
     ordered = said[:1]
@@ -163,7 +163,7 @@ def _is_prefix(said: list[Message]) -> bool:
 
 
 def _echo_of(request: ChatRequest) -> _Echo | None:
-    said = messages.to_wire(request.messages, _TURNS)
+    said = messages.to_wire(request.messages, _ROLES)
     return _Echo(messages.read_text(said[-1]["content"])) if _is_prefix(said) else None
 
 

@@ -11,7 +11,7 @@ from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, FinishReaso
 
 
 class EventReader(Protocol):
-    """Turns the events of one streamed answer into deltas; one is made per call, for it remembers."""
+    """RoleRules the events of one streamed answer into deltas; one is made per call, for it remembers."""
 
     def read(self, event: Event) -> list[Delta]:
         """Return what this event says; never raises, whatever it holds."""
@@ -43,7 +43,7 @@ class Dialect(Protocol):
         ...
 
     def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:
-        """Turn a whole answer into deltas; never raises, whatever it holds."""
+        """RoleRule a whole answer into deltas; never raises, whatever it holds."""
         ...
 
     def Reader(self, request: ChatRequest) -> EventReader:  # noqa: N802 - a class in every dialect
@@ -51,5 +51,5 @@ class Dialect(Protocol):
         ...
 
     def failure(self, status: int, payload: Any) -> Failure:
-        """Turn an answer with an error status into a Failure."""
+        """RoleRule an answer with an error status into a Failure."""
         ...

@@ -1,4 +1,4 @@
-"""Message lists, from OpenAI's form to a provider's: tables of what each role may hold, and the orders that are demanded."""
+"""Translates OpenAI's messages into a provider's, by a table of what each role may hold, and orders them as it demands."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Message: TypeAlias = dict[str, Any]
 """A message that was built here, so it may be built further."""
 
 Part: TypeAlias = Callable[[Json], Any]
-"""Turns a part of a message's content into the provider's; what is empty is left out."""
+"""RoleRules a part of a message's content into the provider's; what is empty is left out."""
 
 SEPARATOR = "\n"
 """What stands between parts that become one string: nobody who sends "Hello" and "World" apart means them to be one word."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a provider takes of the messages of one role: its name there, the parts of its content, its other members.
+class RoleRule:
+    """What a provider takes of the messages of one role: the role's name there, the parts of its content, its other members.
 
     Without `parts` the content has to be a string. What is not in the table is never sent.
     """
@@ -31,7 +31,7 @@ class Turn:
     members: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
-Turns: TypeAlias = Mapping[str, Turn]
+RoleRules: TypeAlias = Mapping[str, RoleRule]
 """OpenAI's role → what the provider takes of it."""
 
 
@@ -65,15 +65,15 @@ TEXT: Mapping[str, Part] = {"text": text_part, "refusal": text_part}
 IMAGE: Mapping[str, Part] = {"image_url": image_part}
 
 
-def to_wire(messages: tuple[Json, ...], turns: Turns) -> list[Message]:
+def to_wire(messages: tuple[Json, ...], rules: RoleRules) -> list[Message]:
     """Say the conversation in a provider's form; a message with nothing left in it is left out, for providers refuse those."""
-    said = (_say(message, turns[role]) for message in messages if (role := as_text(message.get("role"))) in turns)
+    said = (_say(message, rules[role]) for message in messages if (role := as_text(message.get("role"))) in rules)
     return [message for message in said if message["role"] == "tool" or message.keys() > {"role"}]
 
 
-def find_dropped(messages: tuple[Json, ...], turns: Turns) -> list[str]:
+def find_dropped(messages: tuple[Json, ...], rules: RoleRules) -> list[str]:
     """Name what `to_wire` leaves out for want of a word, each once."""
-    names = (name for message in messages for name in _dropped_of(message, turns))
+    names = (name for message in messages for name in _dropped_of(message, rules))
     return [f"messages.{name}" for name in dict.fromkeys(names)]
 
 
@@ -102,33 +102,33 @@ def merge_neighbours(messages: list[Message]) -> list[Message]:
     return merged
 
 
-def _say(message: Json, turn: Turn) -> Message:
-    content = _say_content(message, turn)
-    members = {name: say(message[name]) for name, say in turn.members.items() if message.get(name)}
+def _say(message: Json, rule: RoleRule) -> Message:
+    content = _say_content(message, rule)
+    members = {name: say(message[name]) for name, say in rule.members.items() if message.get(name)}
     return {
-        "role": turn.role,
-        **({"content": content} if content or turn.role == "tool" else {}),
+        "role": rule.role,
+        **({"content": content} if content or rule.role == "tool" else {}),
         **{name: value for name, value in members.items() if value},
     }
 
 
-def _say_content(message: Json, turn: Turn) -> Any:
+def _say_content(message: Json, rule: RoleRule) -> Any:
     """OpenAI keeps what a model refused to say beside the content; to everyone else it is what the model said."""
     content = message.get("content") or message.get("refusal")
-    if not isinstance(content, list) or not turn.parts:
+    if not isinstance(content, list) or not rule.parts:
         return read_text(content)
     parts = map(as_object, content)
-    return [said for part in parts if (say := turn.parts.get(as_text(part.get("type")))) and (said := say(part))]
+    return [said for part in parts if (say := rule.parts.get(as_text(part.get("type")))) and (said := say(part))]
 
 
-def _dropped_of(message: Json, turns: Turns) -> Iterator[str]:
+def _dropped_of(message: Json, rules: RoleRules) -> Iterator[str]:
     role = as_text(message.get("role"))
-    if role not in turns:
+    if role not in rules:
         yield role
         return
-    known = {"role", "content", "refusal", *turns[role].members}
+    known = {"role", "content", "refusal", *rules[role].members}
     yield from (name for name, value in message.items() if value and name not in known)
-    parts = turns[role].parts or TEXT
+    parts = rules[role].parts or TEXT
     yield from (kind for part in as_list(message.get("content")) if (kind := as_text(as_object(part).get("type"))) not in parts)
     calls = map(as_object, as_list(message.get("tool_calls")))
     yield from ("tool_calls." + as_text(call.get("type")) for call in calls if not as_object(call.get("function")))
