@@ -1,4 +1,4 @@
-"""The dialect of AI21's chat API (Jamba): contents are strings, speakers take turns, and most parameters do not exist.
+"""The dialect of AI21's chat API (Jamba): contents are strings, roles alternate, and most parameters do not exist.
 
 https://docs.ai21.com/reference/jamba-1-6-api-ref; what the docs leave open is read from the SDK, ai21 4.3.0.
 """
@@ -69,9 +69,9 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    """Say it in AI21's words; with tools the answer is asked for in one piece, for the docs forbid to stream it.
+    """Translate the request; with tools it is not streamed, for the docs forbid that.
 
-    Where several answers are asked for and may not be, `n` is among the dropped: the gateway repeats the call.
+    Where `n` answers are not allowed, `n` is among the dropped: the gateway repeats the call.
     """
     wanted = tools.without_choice(request.parameters)
     streamed = request.stream and not tools.functions_of(wanted)
@@ -100,11 +100,11 @@ def failure(status: int, payload: Any) -> Failure:
 
 def _messages(request: ChatRequest) -> list[Message]:
     """One system turn leads, then user and assistant alternate."""
-    said = messages.to_wire(request.messages, _ROLES)
+    conversation = messages.to_wire(request.messages, _ROLES)
     schema = as_object(as_object(request.parameters.get("response_format")).get("json_schema")).get("schema")
     if schema:
-        said.append({"role": "system", "content": _instruction(schema)})
-    return messages.merge_neighbours(messages.lead_with_system(said))
+        conversation.append({"role": "system", "content": _instruction(schema)})
+    return messages.merge_neighbours(messages.lead_with_system(conversation))
 
 
 def _instruction(schema: Any) -> str:

@@ -82,8 +82,8 @@ _ROLES: RoleRules = {
     "tool": RoleRule("tool", members={"tool_call_id": as_text}),
 }
 
-_SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
-"""Events with a piece of the answer in them; all others, among them citations and those unknown, say nothing to a client."""
+_PIECES = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
+"""Events with a piece of the answer in them; all others, such as citations and unknown ones, hold nothing for a client."""
 
 _ERRORS = {"TOO_MANY_TOKENS": ErrorKind.CONTEXT_LENGTH}
 
@@ -102,8 +102,8 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     dropped += tools.find_dropped(request.parameters, *([] if strict else ["strict"]))
     dropped += messages.find_dropped(request.messages, _ROLES)
     history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
-    said = messages.to_wire(history, _ROLES)
-    asked = {"model": model, "messages": messages.lead_with_system(said), **members, **strict}
+    conversation = messages.lead_with_system(messages.to_wire(history, _ROLES))
+    asked = {"model": model, "messages": conversation, **members, **strict}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
 
@@ -127,7 +127,7 @@ class Reader(PayloadReader):
 
     def _read_payload(self, payload: Any) -> list[Delta]:
         kind = as_text(as_object(payload).get("type"))
-        if kind in _SPEAKING:
+        if kind in _PIECES:
             message = as_object(as_object(payload.get("delta")).get("message"))
             return _read_pieces(message, self._calls, payload.get("index"), self._id, payload.get("logprobs"))
         if kind == "message-start":
@@ -146,7 +146,7 @@ class Reader(PayloadReader):
         return read_end(reasons, _read_usage(delta.get("usage")), self._calls, FINISH, as_text(delta.get("error")))
 
     def _read_error(self, kind: str, payload: Any) -> Failure | None:
-        """Read an event without a type as an error answer, which has words; one with an unknown type may come to exist."""
+        """Read an event without a type as an error answer, which has a message; an unknown type may be a new one."""
         failure = read_error(payload, _ERRORS)
         return failure or (read_failure(None, payload, _ERRORS) if not kind and read_message(payload) else None)
 
@@ -179,10 +179,10 @@ def _all_strict(wanted: Json) -> bool:
 
 def _names(request: ChatRequest) -> dict[str, str]:
     """Return other names for the tools whose names Cohere refuses: it wants those of variables."""
-    return tools.substitute(tools.names_in(request), _NAME, _rename)
+    return tools.substitute(tools.names_in(request), _NAME, _legalise)
 
 
-def _rename(name: str, attempt: int) -> str:
+def _legalise(name: str, attempt: int) -> str:
     legal = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return ("_" if legal[0].isdigit() else "") + legal + (f"_{attempt + 1}" if attempt else "")
 

@@ -22,7 +22,7 @@ from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Jso
 
 
 def _response_format(value: Any) -> Json:
-    """Keep the members that Mistral knows. It wants the word JSON in the prompt too: that is the client's to write."""
+    """Keep the members that Mistral knows. Mistral wants the word JSON in the prompt too: that is left to the client."""
     kind = as_text(as_object(value).get("type"))
     if kind == "json_schema":
         schema = as_object(as_object(value).get("json_schema"))
@@ -38,7 +38,7 @@ def _prediction(value: Any) -> Json:
 
 
 def _tool_choice(value: Any) -> Any:
-    """Keep the words, and the object that names a function."""
+    """Keep a string, and the object that names a function."""
     if isinstance(value, str):
         return value
     name = as_text(as_object(as_object(value).get("function")).get("name"))
@@ -138,13 +138,16 @@ def failure(status: int, payload: Any) -> Failure:
 
 
 def _messages(request: ChatRequest) -> list[Message]:
-    """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
+    """Translate the conversation in the order that Mistral takes.
+
+    It wants an assistant turn between a tool result and the next user turn, and no system turn at the end.
+    """
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
-    said = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _ROLES)
-    if said and said[-1]["role"] == "system":
-        said = messages.lead_with_system(said)
-    ordered = said[:1]
-    for before, message in pairwise(said):
+    conversation = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _ROLES)
+    if conversation and conversation[-1]["role"] == "system":
+        conversation = messages.lead_with_system(conversation)
+    ordered = conversation[:1]
+    for before, message in pairwise(conversation):
         if (before["role"], message["role"]) == ("tool", "user"):
             ordered.append({"role": "assistant", "content": "OK."})
         ordered.append(message)
@@ -154,17 +157,17 @@ def _messages(request: ChatRequest) -> list[Message]:
 def _shorten(id: str, attempt: int) -> str:
     """Make nine letters and digits of an id, the same in every request of a conversation."""
     number = int.from_bytes(sha256(f"{attempt} {id}".encode("utf-8", "surrogatepass")).digest()[:8])
-    return "".join(_ALPHABET[number // 62**place % 62] for place in range(9))
+    return "".join(_ALPHABET[number // 62**digit % 62] for digit in range(9))
 
 
-def _is_prefix(said: list[Message]) -> bool:
-    """Tell whether the client wrote the beginning of the answer itself: the assistant has the last word."""
-    return bool(said) and said[-1]["role"] == "assistant" and "tool_calls" not in said[-1]
+def _is_prefix(conversation: list[Message]) -> bool:
+    """Tell whether the client wrote the beginning of the answer itself: the last message is the assistant's."""
+    return bool(conversation) and conversation[-1]["role"] == "assistant" and "tool_calls" not in conversation[-1]
 
 
 def _echo_of(request: ChatRequest) -> _Echo | None:
-    said = messages.to_wire(request.messages, _ROLES)
-    return _Echo(messages.read_text(said[-1]["content"])) if _is_prefix(said) else None
+    conversation = messages.to_wire(request.messages, _ROLES)
+    return _Echo(messages.read_text(conversation[-1]["content"])) if _is_prefix(conversation) else None
 
 
 class _Echo:

@@ -1,4 +1,4 @@
-"""The dialect of OpenAI and of all servers that follow it: what the client said goes through untouched."""
+"""The dialect of OpenAI and of all servers that follow it: what the client sent goes through untouched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dialect is: a module of pure functions between OpenAI's words and a provider's; checked by mypy, never subclassed."""
+"""What a dialect is: a module of pure functions between OpenAI's API and a provider's; checked by mypy, never subclassed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class EventReader(Protocol):
     """RoleRules the events of one streamed answer into deltas; one is made per call, for it remembers."""
 
     def read(self, event: Event) -> list[Delta]:
-        """Return what this event says; never raises, whatever it holds."""
+        """Return the deltas of an event; never raises, whatever it holds."""
         ...
 
     def close(self) -> list[Delta]:
-        """Return what the end of the stream says: a Failure where it came too early."""
+        """Return the deltas that the end of the stream brings: a Failure where it came too early."""
         ...
 
 
@@ -39,7 +39,7 @@ class Dialect(Protocol):
         ...
 
     def body(self, model: str, request: ChatRequest) -> Outgoing:
-        """Return what to ask; never changes the request."""
+        """Translate a request; never changes it."""
         ...
 
     def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:

@@ -41,10 +41,10 @@ def text_part(part: Json) -> Any:
 
 
 def image_part(part: Json) -> Any:
-    """Keep address (or data URI) and detail of an image: which model can see is the provider's to say."""
+    """Keep address (or data URI) and detail of an image: the provider knows which of its models take images."""
     image = part.get("image_url")
-    said = {"url": image} if isinstance(image, str) else as_object(image)
-    url = {name: said[name] for name in ("url", "detail") if as_text(said.get(name))}
+    given = {"url": image} if isinstance(image, str) else as_object(image)
+    url = {name: given[name] for name in ("url", "detail") if as_text(given.get(name))}
     return {"type": "image_url", "image_url": url} if "url" in url else None
 
 
@@ -66,13 +66,13 @@ IMAGE: Mapping[str, Part] = {"image_url": image_part}
 
 
 def to_wire(messages: tuple[Json, ...], rules: RoleRules) -> list[Message]:
-    """Say the conversation in a provider's form; a message with nothing left in it is left out, for providers refuse those."""
-    said = (_say(message, rules[role]) for message in messages if (role := as_text(message.get("role"))) in rules)
-    return [message for message in said if message["role"] == "tool" or message.keys() > {"role"}]
+    """Translate the conversation; a message with nothing left in it is left out, for providers refuse empty ones."""
+    translated = (_translate(message, rules[role]) for message in messages if (role := as_text(message.get("role"))) in rules)
+    return [message for message in translated if message["role"] == "tool" or message.keys() > {"role"}]
 
 
 def find_dropped(messages: tuple[Json, ...], rules: RoleRules) -> list[str]:
-    """Name what `to_wire` leaves out for want of a word, each once."""
+    """Name the parts and members that `to_wire` leaves out because the rules have no place for them, each once."""
     names = (name for message in messages for name in _dropped_of(message, rules))
     return [f"messages.{name}" for name in dict.fromkeys(names)]
 
@@ -87,12 +87,12 @@ def read_text(content: Any) -> str:
 
 
 def lead_with_system(messages: list[Message]) -> list[Message]:
-    """Put what the system says first, in its order."""
+    """Move the system messages to the front, in their order."""
     return sorted(messages, key=lambda message: message["role"] != "system")
 
 
 def merge_neighbours(messages: list[Message]) -> list[Message]:
-    """Join what one role says in a row; results of tools stay apart, for each answers its own call."""
+    """Merge adjacent messages of one role; results of tools stay apart, for each answers its own call."""
     merged: list[Message] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"] != "tool":
@@ -102,9 +102,9 @@ def merge_neighbours(messages: list[Message]) -> list[Message]:
     return merged
 
 
-def _say(message: Json, rule: RoleRule) -> Message:
-    content = _say_content(message, rule)
-    members = {name: say(message[name]) for name, say in rule.members.items() if message.get(name)}
+def _translate(message: Json, rule: RoleRule) -> Message:
+    content = _translate_content(message, rule)
+    members = {name: translate(message[name]) for name, translate in rule.members.items() if message.get(name)}
     return {
         "role": rule.role,
         **({"content": content} if content or rule.role == "tool" else {}),
@@ -112,13 +112,13 @@ def _say(message: Json, rule: RoleRule) -> Message:
     }
 
 
-def _say_content(message: Json, rule: RoleRule) -> Any:
-    """OpenAI keeps what a model refused to say beside the content; to everyone else it is what the model said."""
+def _translate_content(message: Json, rule: RoleRule) -> Any:
+    """Translate the content; OpenAI keeps a model's refusal beside it, for all others it is the content."""
     content = message.get("content") or message.get("refusal")
     if not isinstance(content, list) or not rule.parts:
         return read_text(content)
     parts = map(as_object, content)
-    return [said for part in parts if (say := rule.parts.get(as_text(part.get("type")))) and (said := say(part))]
+    return [wire for part in parts if (translate := rule.parts.get(as_text(part.get("type")))) and (wire := translate(part))]
 
 
 def _dropped_of(message: Json, rules: RoleRules) -> Iterator[str]:

@@ -31,8 +31,8 @@ def define(*names: str) -> Callable[[Any], list[Json]]:
         ]
         if not functions:
             raise Unsupported
-        said = [{name: function[name] for name in kept if function.get(name) is not None} for function in functions]
-        return [{"type": "function", "function": function} for function in said]
+        definitions = [{name: function[name] for name in kept if function.get(name) is not None} for function in functions]
+        return [{"type": "function", "function": definition} for definition in definitions]
 
     return to_wire
 
@@ -49,9 +49,9 @@ def find_dropped(parameters: Json, *names: str) -> list[str]:
 
 
 def without_choice(parameters: Json) -> dict[str, Any]:
-    """Say as much of `tool_choice` as possible by the list of tools itself: none, these, or this one alone.
+    """Express `tool_choice` by the list of tools itself, as far as possible: no tools, all of them, or the chosen one alone.
 
-    What is left of it then is "required", or nothing.
+    What is left of `tool_choice` then is "required", or nothing.
     """
     parameters = without_allowed(parameters)
     choice = parameters.get("tool_choice")
@@ -65,7 +65,7 @@ def without_choice(parameters: Json) -> dict[str, Any]:
 
 
 def without_allowed(parameters: Json) -> dict[str, Any]:
-    """Say a choice of `allowed_tools` by the list of tools itself; nothing is left to choose where there are no tools."""
+    """Express a choice of `allowed_tools` by the list of tools itself; without tools the choice is left out too."""
     choice = as_object(parameters.get("tool_choice"))
     if choice.get("type") == "allowed_tools":
         allowed = as_object(choice.get("allowed_tools"))
@@ -75,40 +75,40 @@ def without_allowed(parameters: Json) -> dict[str, Any]:
 
 
 def rename_definitions(parameters: Json, names: Names) -> Json:
-    """Define the tools under other names."""
+    """Replace the names of tools in their definitions."""
     if not names or "tools" not in parameters:
         return parameters
     return {**parameters, "tools": [_rename_function(tool, names) for tool in map(as_object, as_list(parameters["tools"]))]}
 
 
 def rename_calls(messages: tuple[Json, ...], names: Names, ids: Names) -> tuple[Json, ...]:
-    """Tell the history with other names of tools and other ids, the same in the calls and in their results."""
+    """Replace tool names and call ids throughout the history, in calls and in their results alike."""
     return tuple(_rename_in(message, names, ids) for message in messages) if names or ids else messages
 
 
 def distinct_ids(messages: tuple[Json, ...]) -> tuple[Json, ...]:
-    """Tell calls of different turns apart that have the same id, as those of models do who count from 0 in each turn."""
-    told: set[str] = set()
-    told_as: dict[str, str] = {}
+    """Make call ids unique across turns: models that count from 0 in each turn repeat them."""
+    taken: set[str] = set()
+    latest: dict[str, str] = {}
     distinct: list[Json] = []
     for message in messages:
         for id in {as_text(call.get("id")) for call in _calls_of(message)}:
-            told_as[id] = next(other for other in _numbered(id) if other not in told)
-            told.add(told_as[id])
-        distinct.append(_rename_in(message, {}, told_as) if told_as else message)
+            latest[id] = next(candidate for candidate in _numbered(id) if candidate not in taken)
+            taken.add(latest[id])
+        distinct.append(_rename_in(message, {}, latest) if latest else message)
     return tuple(distinct)
 
 
-def substitute(words: Iterable[str], fits: re.Pattern[str], attempt: Callable[[str, int], str]) -> dict[str, str]:
-    """Give every word that does not fit another one that nobody else has; `attempt` proposes the nth."""
-    words = list(dict.fromkeys(words))
-    taken = {word for word in words if fits.fullmatch(word)}
+def substitute(names: Iterable[str], valid: re.Pattern[str], propose: Callable[[str, int], str]) -> dict[str, str]:
+    """Return a valid, unique substitute for every name (or id) that is not valid; `propose` returns the nth candidate."""
+    names = list(dict.fromkeys(names))
+    taken = {name for name in names if valid.fullmatch(name)}
     substitutes: dict[str, str] = {}
-    for word in words:
-        if not fits.fullmatch(word):
-            proposals = (attempt(word, n) for n in itertools.count())
-            substitutes[word] = next(proposal for proposal in proposals if proposal not in taken)
-            taken.add(substitutes[word])
+    for name in names:
+        if not valid.fullmatch(name):
+            candidates = (propose(name, n) for n in itertools.count())
+            substitutes[name] = next(candidate for candidate in candidates if candidate not in taken)
+            taken.add(substitutes[name])
     return substitutes
 
 
