@@ -16,7 +16,7 @@ from upstreams.lenient_json import SurrogateHalves, as_count, as_list, as_object
 from upstreams.values import Delta, ErrorKind, Failure, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
 
 FinishTable: TypeAlias = Mapping[str, FinishReason | ErrorKind]
-"""A provider's finish reasons in OpenAI's words; those that mean an error become a ErrorKind, never `stop`."""
+"""A provider's finish reason → OpenAI's; one that means an error becomes an ErrorKind, never `stop`."""
 
 MAX_CHOICES = 128
 """OpenAI allows as many; an index beyond is nonsense, and must not become a list of that length."""
@@ -60,12 +60,12 @@ class PayloadReader(ABC):
         return self._join(deltas) if self._surrogates.kept else deltas
 
     def close(self) -> list[Delta]:
-        """Tell what the end of the connection means: a good end only where a finish reason came before it."""
+        """Return how the end of the connection ends the answer: well only where a finish reason came before it."""
         return [] if self._ended else self._join(self._end(_CUT_OFF))
 
     @abstractmethod
     def _read_payload(self, payload: Any) -> list[Delta]:
-        """Return what the JSON of one event says; it may be of any shape, and hold lone surrogates."""
+        """Return the deltas of one event's JSON, which may be of any shape, and hold lone surrogates."""
         ...
 
     def _read_done(self) -> list[Delta]:
@@ -104,7 +104,7 @@ class PayloadReader(ABC):
 
 
 class ChunkReader(PayloadReader):
-    """Turns the events of a `chat.completion.chunk` stream into deltas; says nothing more after Finish or Failure."""
+    """Turns the events of a `chat.completion.chunk` stream into deltas; none follow a Finish or Failure."""
 
     def __init__(self, table: FinishTable, codes: ErrorTable = KIND_OF_CODE) -> None:
         super().__init__()
@@ -179,18 +179,18 @@ def read_part(part: Json, choice: int, logprobs: Any = None) -> list[Piece]:
 
 
 def read_end(
-    reasons: Mapping[int, str], usage: Usage | None, calls: ToolCallAssembler, table: FinishTable, words: str = ""
+    reasons: Mapping[int, str], usage: Usage | None, calls: ToolCallAssembler, table: FinishTable, message: str = ""
 ) -> list[Delta]:
     """Return how an answer ended: its usage, then its finish reasons, or the failure that one of them stands for.
 
-    Who made calls finished for them: OpenAI itself says `stop` after a call that `tool_choice` named.
+    A choice with tool calls finishes with `tool_calls`: OpenAI itself says `stop` after a call that `tool_choice` named.
     """
     counted: list[Delta] = [*calls.close(), *([usage] if usage else [])]
     good: list[FinishReason] = []
     for choice in range(max(reasons, default=0) + 1):
         end = table.get(reasons.get(choice, "stop"), "stop")
         if isinstance(end, ErrorKind):
-            return [*counted, Failure(end, message=redact(words) or "the upstream ended its answer with an error")]
+            return [*counted, Failure(end, message=redact(message) or "the upstream ended its answer with an error")]
         good.append("tool_calls" if end == "stop" and calls.made_in(choice) else end)
     return [*counted, Finish(good[0], tuple(good[1:]))]
 
