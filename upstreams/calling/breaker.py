@@ -1,4 +1,4 @@
-"""The circuit breaker of one upstream: a machine that is told outcomes and the time, and never waits itself."""
+"""The circuit breaker of one upstream: a pure state machine, fed with outcomes and the time."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class Breaker:
             self._opened_at = now
 
     def abandoned(self) -> None:
-        """The trial ended without showing how the upstream is: its client left."""
+        """End the trial without a result: its client left."""
         self._trial_runs = False
