@@ -39,8 +39,8 @@ class Seat:
             self._usage = last
         elif isinstance(last, End):
             self.result = Result(
-                provider=self.call.upstream.row.provider,
-                model=self.call.upstream.row.id,
+                provider=self.call.provider,
+                model=self.call.id,
                 end=last,
                 usage=self._usage,
                 first_token=self._first_token,

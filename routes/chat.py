@@ -111,7 +111,7 @@ class _Plan:
         if not panel:
             raise unavailable("No upstream is configured.")
         # The shape follows from what was asked for, not from how many upstreams happen to be switched on.
-        single = [upstream.row.id for upstream in panel] == [inbound.model]
+        single = [upstream.id for upstream in panel] == [inbound.model]
         self.in_sections = not single and inbound.layout == "sections"
         if not single:
             check_panel(inbound, service.roster.models[1:])

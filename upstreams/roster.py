@@ -109,7 +109,7 @@ class Roster:
 
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self.upstreams = tuple(upstreams)
-        self._by_id = {upstream.row.id: upstream for upstream in self.upstreams}
+        self._by_id = {upstream.id: upstream for upstream in self.upstreams}
 
     @property
     def models(self) -> list[str]:

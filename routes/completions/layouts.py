@@ -106,9 +106,9 @@ class SectionsLayout:
         self._section += 1
         self._speaker = seat
         self._has_text = False
-        row = self._seats[seat].call.upstream.row
-        line = "\n" * (self._section > 0) + heading(row.provider, row.id) + "\n"
-        start = {"section": self._section, "event": "start", "provider": row.provider, "model": row.id}
+        call = self._seats[seat].call
+        line = "\n" * (self._section > 0) + heading(call.provider, call.id) + "\n"
+        start = {"section": self._section, "event": "start", "provider": call.provider, "model": call.id}
         return self._chunks.delta(0, {"content": line}, x_rawbot=start)
 
     def _end(self, seat: int, end: End) -> bytes:

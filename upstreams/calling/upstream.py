@@ -39,6 +39,14 @@ class Upstream:
         self._headers = row.headers_to_send()
 
     @property
+    def provider(self) -> str:
+        return self.row.provider
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
     def state(self) -> State:
         return self.breaker.state(asyncio.get_running_loop().time())
 
@@ -67,6 +75,14 @@ class Call:
     prepared: PreparedRequest
     dropped: tuple[str, ...]
 
+    @property
+    def provider(self) -> str:
+        return self.upstream.provider
+
+    @property
+    def id(self) -> str:
+        return self.upstream.id
+
     async def run(self, sink: Sink) -> None:
         """Call, and pass the deltas to the sink: any number of pieces, at most one Usage, exactly one Finish or Failure.
 
@@ -90,7 +106,7 @@ class Call:
         else:
             breaker.succeeded()
         if (after := breaker.state(loop.time())) is not before:
-            log.warning("upstream %s: its breaker is %s", self.upstream.row.id, after.value)
+            log.warning("upstream %s: its breaker is %s", self.upstream.id, after.value)
         sink([self._without_token(end)])
 
     def _without_token(self, end: Finish | Failure) -> Finish | Failure:
