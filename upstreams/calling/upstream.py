@@ -90,23 +90,19 @@ class Call:
         """
         breaker = self.upstream.breaker
         loop = asyncio.get_running_loop()
-        is_trial = breaker.state(loop.time()) is State.HALF_OPEN
-        if not breaker.allows(loop.time()):
+        admitted = breaker.admit(loop.time())
+        if admitted is State.OPEN:
             sink([Failure(ErrorKind.SKIPPED)])
             return
         try:
             end = await Attempts(self.prepared, self.upstream.session, self.upstream.settings, sink).run()
         except BaseException:
-            if is_trial:
+            if admitted is State.HALF_OPEN:
                 breaker.abandoned()
             raise
-        before = breaker.state(loop.time())
-        if isinstance(end, Failure) and end.kind not in NOT_COUNTED:
-            breaker.failed(loop.time())
-        else:
-            breaker.succeeded()
-        if (after := breaker.state(loop.time())) is not before:
-            log.warning("upstream %s: its breaker is %s", self.upstream.id, after.value)
+        counted = isinstance(end, Failure) and end.kind not in NOT_COUNTED
+        if changed := breaker.failed(loop.time()) if counted else breaker.succeeded():
+            log.warning("upstream %s: its breaker is %s", self.upstream.id, changed.value)
         sink([self._without_token(end)])
 
     def _without_token(self, end: Finish | Failure) -> Finish | Failure:
