@@ -214,8 +214,8 @@ class Broken:
     def answer(self, payload: object, request: ChatRequest) -> list[Delta]:
         raise ZeroDivisionError
 
-    def failure(self, status: int, payload: object) -> Failure:
-        return openai.failure(status, payload)
+    def failure(self, status: int, payload: object, retry_after: float | None = None) -> Failure:
+        return openai.failure(status, payload, retry_after)
 
 
 async def test_websockets_are_refused() -> None:

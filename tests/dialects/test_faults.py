@@ -7,6 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from upstreams.answer.errors import MAX_MESSAGE, read_retry_after, redact
+from upstreams.dialects.protocol import Dialect
+from upstreams.roster import DIALECTS
+from upstreams.values import Json
 
 SECRETS = [
     ("Incorrect API key provided: sk-proj-abc***xyz.", "Incorrect API key provided: …"),
@@ -81,3 +84,11 @@ HEADERS: list[tuple[dict[str, str], float | None]] = [
 def test_patience(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds, milliseconds and dates are read, and nothing else."""
     assert read_retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
+@pytest.mark.parametrize("payload", [{"message": "slow down"}, {"detail": "slow down"}])
+@pytest.mark.parametrize("status", [422, 429])
+def test_a_failure_keeps_the_wait(dialect: Dialect, payload: Json, status: int) -> None:
+    """Whatever a dialect makes of an error, the seconds that its headers ask for are in the Failure."""
+    assert dialect.failure(status, payload, 7.5).retry_after == 7.5

@@ -73,14 +73,16 @@ _ADDRESS = re.compile(
 )
 
 
-def read_failure(status: int | None, payload: Any, codes: ErrorTable = KIND_OF_CODE) -> Failure:
+def read_failure(
+    status: int | None, payload: Any, codes: ErrorTable = KIND_OF_CODE, retry_after: float | None = None
+) -> Failure:
     """Turn an error answer into a Failure; `payload` is its parsed JSON, or its text where it was none.
 
-    Without a status the error came amid an answer.
+    Without a status the error came amid an answer; `retry_after` is what the headers ask for, in seconds.
     """
     kinds = (codes[code] for code in read_codes(payload) if code in codes)
     kind = next(kinds, None) or KIND_OF_STATUS.get(status, ErrorKind.BROKEN)
-    return Failure(kind, status, redact(read_message(payload)) or _PHRASES.get(status, ""))
+    return Failure(kind, status, redact(read_message(payload)) or _PHRASES.get(status, ""), retry_after)
 
 
 def read_codes(payload: Any) -> list[str]:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -133,8 +133,7 @@ class Attempts:
         dialect = self._request.dialect
         if response.status != 200:
             payload = _read_payload(await _read_at_most(response, MAX_ERROR_BYTES))
-            failure = dialect.failure(response.status, payload)
-            return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
+            return dialect.failure(response.status, payload, read_retry_after(response.headers, time.time()))
         if response.content_type == "text/html":
             return Failure(ErrorKind.MALFORMED, message="a web page instead of an answer")
         if self._request.streamed and response.content_type != "application/json":

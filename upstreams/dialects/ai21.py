@@ -91,11 +91,11 @@ class Reader(ChunkReader):
         super().__init__(FINISH)
 
 
-def failure(status: int, payload: Any) -> Failure:
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
     """An unknown model is 422 with a plain string; a list of mistakes is about the request."""
-    if status == 422 and isinstance(as_object(payload).get("detail"), str):
-        return replace(read_failure(status, payload), kind=ErrorKind.MODEL_NOT_FOUND)
-    return read_failure(status, payload)
+    failure = read_failure(status, payload, retry_after=retry_after)
+    unknown_model = status == 422 and isinstance(as_object(payload).get("detail"), str)
+    return replace(failure, kind=ErrorKind.MODEL_NOT_FOUND) if unknown_model else failure
 
 
 def _messages(request: ChatRequest) -> list[Message]:

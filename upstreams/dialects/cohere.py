@@ -151,8 +151,8 @@ class Reader(PayloadReader):
         return failure or (read_failure(None, payload, _ERRORS) if not kind and read_message(payload) else None)
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _ERRORS)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, _ERRORS, retry_after)
 
 
 def _refused(model: str, wanted: Json) -> set[str]:
@@ -219,7 +219,7 @@ def _read_usage(usage: Any) -> Usage | None:
 
 
 def _read_logprobs(items: Any) -> Json:
-    """RoleRule Cohere's pieces of text, each of one or more tokens, into OpenAI's tokens."""
+    """Turn Cohere's pieces of text, each of one or more tokens, into OpenAI's tokens."""
     read = map(as_object, [items] if isinstance(items, dict) else as_list(items))
     return {"content": [_read_logprob(item) for item in read], "refusal": None}
 

@@ -133,8 +133,8 @@ class Reader(ChunkReader):
         return self._echo.strip(deltas) if self._echo else deltas
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _ERRORS)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, _ERRORS, retry_after)
 
 
 def _messages(request: ChatRequest) -> list[Message]:

@@ -44,5 +44,5 @@ class Reader(ChunkReader):
         super().__init__(FINISH)
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, retry_after=retry_after)

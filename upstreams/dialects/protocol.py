@@ -43,13 +43,13 @@ class Dialect(Protocol):
         ...
 
     def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:
-        """RoleRule a whole answer into deltas; never raises, whatever it holds."""
+        """Turn a whole answer into deltas; never raises, whatever it holds."""
         ...
 
     def Reader(self, request: ChatRequest) -> EventReader:  # noqa: N802 - a class in every dialect
         """Return a reader of the streamed answer to this request."""
         ...
 
-    def failure(self, status: int, payload: Any) -> Failure:
-        """RoleRule an answer with an error status into a Failure."""
+    def failure(self, status: int, payload: Any, retry_after: float | None = None) -> Failure:
+        """Turn an answer with an error status into a Failure; its headers ask to wait `retry_after` seconds."""
         ...
