@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from upstreams.calling.http import Emit
+from upstreams.calling.http import Sink
 from upstreams.values import Delta, End, Piece, Result, Usage
 
 SeatDelta: TypeAlias = tuple[int, Delta]
@@ -27,8 +27,8 @@ class Call(Protocol):
         """The parameters of the client that could not be passed on."""
         ...
 
-    async def run(self, emit: Emit) -> None:
-        """Emit any number of pieces, at most one Usage, then exactly one Finish or Failure; only bugs are raised."""
+    async def run(self, sink: Sink) -> None:
+        """Pass on any number of pieces, at most one Usage, then exactly one Finish or Failure; only bugs are raised."""
         ...
 
 
@@ -52,15 +52,15 @@ class Seat:
         assert self._result is not None, "the call has not ended"
         return self._result
 
-    async def run(self, emit: Emit) -> None:
+    async def run(self, sink: Sink) -> None:
         """Run the call, and take note of all that it emits."""
         loop = asyncio.get_running_loop()
 
-        def note_and_emit(deltas: list[Delta]) -> asyncio.Event | None:
+        def note_and_pass_on(deltas: list[Delta]) -> asyncio.Event | None:
             self._note(deltas, loop.time())
-            return emit(deltas)
+            return sink(deltas)
 
-        await self.call.run(note_and_emit)
+        await self.call.run(note_and_pass_on)
 
     def _note(self, deltas: Sequence[Delta], now: float) -> None:
         if self._first_token is None and isinstance(deltas[0], Piece):

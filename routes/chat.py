@@ -19,7 +19,7 @@ from routes.completions.layouts import ChoicesLayout, SectionsLayout
 from routes.completions.request import Inbound, check_panel, read_request
 from routes.http.access_log import note_outcome
 from routes.http.answers import send_json
-from routes.http.client import Client, ClientLeft, CancelReason
+from routes.http.client import CancelReason, Client, ClientLeft
 from routes.http.errors import ApiError, all_failed, internal_error, nobody_answered, not_found, unavailable
 from routes.service import Service, service_of
 from routes.stream import Layout, Streaming, stream_answer

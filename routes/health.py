@@ -36,5 +36,5 @@ async def readyz(request: Request) -> Response:
     """Answer 200 when a chat request would be taken, else 503 with the reason."""
     service = service_of(request.scope)
     ready, reason = service.readiness()
-    upstreams = {upstream.row.id: upstream.state.value for upstream in service.roster.upstreams}
+    upstreams = {upstream.id: upstream.state.value for upstream in service.roster.upstreams}
     return to_response({"status": reason, "upstreams": upstreams}, 200 if ready else 503)

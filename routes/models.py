@@ -29,5 +29,5 @@ async def get_model(request: Request) -> Response:
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:
-    owner = "rawbot" if name == OMNIBUS else service.roster.panel(name)[0].row.provider
+    owner = "rawbot" if name == OMNIBUS else service.roster.panel(name)[0].provider
     return {"id": name, "object": "model", "created": service.created, "owned_by": owner}

@@ -19,8 +19,7 @@ from tests.providers.faults import (
 )
 from tests.providers.loopback import Turn
 from upstreams.calling.retry import pause_before_retry
-from upstreams.values import Failure
-from upstreams.values import Fault as FaultKind
+from upstreams.values import ErrorKind, Failure
 
 FINE = Turn(text=("Fine",))
 
@@ -80,7 +79,7 @@ async def test_what_may_pass_is_tried_once_more(fault: Fault, stream: bool) -> N
 @pytest.mark.parametrize(("attempt", "least", "most"), [(0, 0.1, 0.4), (1, 0.2, 0.8), (2, 0.4, 1.6)])
 def test_the_pause_before_a_repetition_is_short_and_random(attempt: int, least: float, most: float) -> None:
     """It lies between bounds that double with each repetition, so that calls which fail together do not return together."""
-    pauses = [pause_before_retry(Failure(FaultKind.BROKEN), attempt) for _ in range(20)]
+    pauses = [pause_before_retry(Failure(ErrorKind.BROKEN), attempt) for _ in range(20)]
     assert all(pause is not None and least <= pause <= most for pause in pauses)
     assert len(set(pauses)) > 1
 

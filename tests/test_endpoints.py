@@ -231,7 +231,7 @@ async def test_a_fault_of_ours_anywhere_has_an_id_and_the_envelope(caplog: pytes
 class Broken:
     """A dialect with a bug in its answers: it stumbles over whole ones, and over the second word of a stream."""
 
-    FIELDS = openai.FIELDS
+    PARAMETERS = openai.PARAMETERS
     FINISH = openai.FINISH
     PATH = openai.PATH
 
@@ -250,8 +250,8 @@ class Broken:
     def answer(self, payload: object, request: ChatRequest) -> list[Delta]:
         raise ZeroDivisionError
 
-    def failure(self, status: int, payload: object) -> Failure:
-        return openai.failure(status, payload)
+    def failure(self, status: int, payload: object, retry_after: float | None = None) -> Failure:
+        return openai.failure(status, payload, retry_after)
 
 
 async def test_websockets_are_refused() -> None:

@@ -103,7 +103,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 PLANTED = [
-    ("upstreams.request.tools", "from upstreams.answer.tool_calls import Calls"),
+    ("upstreams.request.tools", "from upstreams.answer.tool_calls import ToolCallAssembler"),
     ("upstreams.answer.chunks", "from upstreams.request import tools"),
     ("upstreams.roster", "import panels.run"),
     ("panels.order", "from routes.http.errors import ApiError"),

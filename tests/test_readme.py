@@ -13,7 +13,7 @@ from tests.process import ROOT, served
 from tests.providers import openai_wire
 from tests.providers.loopback import Loopback, Turn
 from tests.test_house import product_files
-from upstreams.request.parameters import Field
+from upstreams.request.parameters import Parameter
 from upstreams.roster import DIALECTS, PROVIDERS
 from upstreams.rows import read_rows
 
@@ -47,22 +47,22 @@ def shown(default: object) -> str:
 
 
 def test_the_table_of_parameters_is_that_of_the_dialects() -> None:
-    """What each provider takes stands in the README as its field table has it: name, where another, and range."""
+    """What each provider takes stands in the README as its table of parameters has it: name, where another, and range."""
     part = README.partition("### What each provider takes")[2].partition("\n## ")[0]
     written = {cells[0]: cells[1:] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", part, re.MULTILINE)}
-    assert written == table_of_fields()
+    assert written == table_of_parameters()
 
 
-def table_of_fields() -> dict[str, tuple[str, ...]]:
-    names = dict.fromkeys(name for provider in PROVIDERS for name in provider.dialect.FIELDS)
-    return {name: tuple(taken(provider.dialect.FIELDS.get(name), name) for provider in PROVIDERS) for name in names}
+def table_of_parameters() -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for provider in PROVIDERS for name in provider.dialect.PARAMETERS)
+    return {name: tuple(taken(provider.dialect.PARAMETERS.get(name), name) for provider in PROVIDERS) for name in names}
 
 
-def taken(field: Field | None, name: str) -> str:
-    if field is None:
+def taken(parameter: Parameter | None, name: str) -> str:
+    if parameter is None:
         return "–"
-    renamed = f"`{field.name}`" if field.name != name else ""
-    return ": ".join(filter(None, [renamed, field.note])) or "yes"
+    renamed = f"`{parameter.name}`" if parameter.name != name else ""
+    return ": ".join(filter(None, [renamed, parameter.note])) or "yes"
 
 
 def drawings() -> list[str]:

@@ -19,7 +19,7 @@ TOKENS = {f"{provider.prefix}_TOKEN": "test-token" for provider in PROVIDERS}
 
 
 def row(id: str, place: str = "") -> Row:
-    return Row(id=id, provider="P", model="m", dialect=openai, base_url="http://h", place=place)
+    return Row(id=id, provider="P", model="m", dialect=openai, base_url="http://h", location=place)
 
 
 def rows_of(folder: Path, text: str, **variables: str) -> list[Row]:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panels.order import SectionOrder
-from upstreams.values import Delta, Failure, Fault, Finish, Text
+from upstreams.values import Delta, ErrorKind, Failure, Finish, Text
 
 GRACE = 1.0
 STOP = Finish("stop")
-BROKEN = Failure(Fault.BROKEN, 500)
+BROKEN = Failure(ErrorKind.BROKEN, 500)
 
 
 def said(machine: SectionOrder, *fed: tuple[float, int, Delta]) -> list[tuple[int, Delta]]:

@@ -1,4 +1,4 @@
-"""Reads JSON from strangers, of which nothing is certain: what has another shape than expected counts as absent."""
+"""Reads a provider's JSON leniently: a value of another type than expected counts as absent, a lone surrogate is repaired."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MAX_COUNT = 2**53 - 1
 
 
 def read_json(data: bytes) -> Any:
-    """Parse JSON; raises ValueError. Half a character, which orjson refuses, becomes U+FFFD."""
+    """Parse JSON; raises ValueError. A lone surrogate (half a character), which orjson refuses, becomes U+FFFD."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return mend(read_halves(data))
+        return repair_surrogates(read_with_surrogates(data))
 
 
-def read_halves(data: bytes) -> Any:
-    """Parse JSON that orjson refused for half a character in it (`\\ud83d` at the end of a piece); raises ValueError."""
+def read_with_surrogates(data: bytes) -> Any:
+    """Parse JSON that orjson refused for a lone surrogate (`\\ud83d` at the end of a piece); raises ValueError."""
     if b"\\ud" not in data and b"\\uD" not in data:
         raise ValueError("no JSON")
     try:
@@ -31,38 +31,38 @@ def read_halves(data: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def mend(value: Any) -> Any:
-    """Replace the halves of characters anywhere in a JSON value; raises ValueError where it holds what JSON does not."""
+def repair_surrogates(value: Any) -> Any:
+    """Replace the surrogates anywhere in a JSON value; raises ValueError where it holds what JSON cannot."""
     try:
-        return orjson.loads(mend_text(json.dumps(value, ensure_ascii=False)))
+        return orjson.loads(repair_text(json.dumps(value, ensure_ascii=False)))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def mend_text(text: str) -> str:
-    """Join halves that stand side by side into whole characters and replace lonely ones by U+FFFD."""
+def repair_text(text: str) -> str:
+    """Join surrogate pairs into whole characters and replace lone surrogates by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-class Halves:
-    """Keeps the first half of a character that was cut in two, by the place where it stood, until the second half comes."""
+class SurrogateHalves:
+    """Keeps the high surrogate at the end of a text until the low one comes; one per key, for texts come interleaved."""
 
     def __init__(self) -> None:
         self.kept: dict[Any, str] = {}
 
-    def join(self, place: Any, text: str) -> str:
-        """Return the whole characters of the next text at this place."""
-        text = self.kept.pop(place, "") + text
+    def join(self, key: Any, text: str) -> str:
+        """Return the whole characters of the next piece of a text."""
+        text = self.kept.pop(key, "") + text
         if "\ud800" <= text[-1:] <= "\udbff":
-            self.kept[place] = text[-1]
+            self.kept[key] = text[-1]
             text = text[:-1]
-        return mend_text(text)
+        return repair_text(text)
 
     def drain(self) -> list[Any]:
-        """Return the places where a half waits in vain, and forget them."""
-        places = list(self.kept)
+        """Return the keys under which a surrogate waits in vain, and forget them."""
+        keys = list(self.kept)
         self.kept.clear()
-        return places
+        return keys
 
 
 def as_object(value: Any) -> Json:

@@ -26,7 +26,7 @@ than the 60 s that hypercorn gives the whole start."""
 STOP_SECONDS = 5.0
 
 TEMPERATURES = (("smollm2-precise", 0.2), ("smollm2-balanced", 0.7), ("smollm2-creative", 1.1))
-"""One model asked in three moods, so that a newcomer's first answer is a real panel."""
+"""One model at three temperatures, so that a newcomer's first answer is a real panel."""
 
 
 class LocalModelError(Exception):
@@ -60,8 +60,8 @@ def find_model() -> Path:
     if find_spec(SERVER_PACKAGE) is None:
         raise LocalModelError(f"the package {SERVER_PACKAGE} is not installed")
     spec = find_spec(MODEL_PACKAGE)
-    for place in (spec and spec.submodule_search_locations) or ():
-        for path in Path(place).glob("*.gguf"):
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for path in Path(folder).glob("*.gguf"):
             return path
     raise LocalModelError(f"the package {MODEL_PACKAGE.replace('_', '-')} is not installed")
 

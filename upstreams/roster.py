@@ -77,7 +77,7 @@ def _provider_row(provider: Provider, environment: Environment) -> Row | None:
         dialect=provider.dialect,
         base_url=base_url,
         token=str(token),
-        place=variable,
+        location=variable,
     )
 
 
@@ -88,13 +88,13 @@ def check_ids(rows: Iterable[Row]) -> None:
         if row.id == OMNIBUS or "," in row.id:
             raise _wrong_id(row, f"the id {row.id!r} is taken or has a comma: give this upstream another `id`")
         if other := seen.get(row.id):
-            see = f" (see {other.place})" if other.place else ""
+            see = f" (see {other.location})" if other.location else ""
             raise _wrong_id(row, f"two upstreams have the id {row.id!r}: give one of them another `id`{see}")
         seen[row.id] = row
 
 
 def _wrong_id(row: Row, reason: str) -> SettingsError:
-    return SettingsError(f"{row.place}: {reason}" if row.place else reason)
+    return SettingsError(f"{row.location}: {reason}" if row.location else reason)
 
 
 class UnknownModel(LookupError):
@@ -109,7 +109,7 @@ class Roster:
 
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self.upstreams = tuple(upstreams)
-        self._by_id = {upstream.row.id: upstream for upstream in self.upstreams}
+        self._by_id = {upstream.id: upstream for upstream in self.upstreams}
 
     @property
     def models(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Upstreams as data: what a row is, and how rows are read from a TOML file; who speaks which dialect is told from outside."""
+"""Upstreams as data: what a row is, and how rows are read from a TOML file; the table of dialects comes from the caller."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from upstreams.values import ChatRequest, Json
 
 log = logging.getLogger("rawbot")
 
-TOKEN_PLACE = "{token}"  # noqa: S105 - a placeholder
-"""Stands in a header's value for the row's token; such a header takes the place of the dialect's own."""
+TOKEN_PLACEHOLDER = "{token}"  # noqa: S105 - a placeholder
+"""Stands in a header's value for the row's token; such a header replaces the dialect's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One upstream as data: what people call it, where it is, which dialect it speaks, what it gets by default.
 
-    `place` is where the row is written down, for complaints about it.
+    `location` is where the row is written down (file and line, or a variable), for complaints about it.
     """
 
     id: str
@@ -41,15 +41,15 @@ class Row:
     token: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    place: str = ""
+    location: str = ""
 
     def __repr__(self) -> str:
         return f"Row({self.id!r})"
 
     def headers_to_send(self) -> dict[str, str]:
         """Return the headers of a call: the dialect's authorization, unless one of the row's own holds the token."""
-        own = {name.lower(): value.replace(TOKEN_PLACE, self.token or "") for name, value in self.headers.items()}
-        carries_token = any(TOKEN_PLACE in value for value in self.headers.values())
+        own = {name.lower(): value.replace(TOKEN_PLACEHOLDER, self.token or "") for name, value in self.headers.items()}
+        carries_token = any(TOKEN_PLACEHOLDER in value for value in self.headers.values())
         return own if carries_token else {**self.dialect.headers(self.token), **own}
 
 
@@ -67,8 +67,8 @@ def read_rows(path: Path, dialects: Mapping[str, Dialect], environment: Environm
         raise file.error(("upstream",), "write [[upstream]], in double brackets")
     for number, table in enumerate(tables):
         if complaints := _complaints(table, dialects):
-            place, reason = complaints[0]
-            raise file.error(("upstream", number, *place), reason)
+            keys, reason = complaints[0]
+            raise file.error(("upstream", number, *keys), reason)
     return [row for number, table in enumerate(tables) if (row := _read_row(file, number, table, dialects, environment))]
 
 
@@ -105,11 +105,11 @@ def _has_port(url: str) -> bool:
 def _read_row(
     file: _File, number: int, table: Mapping[str, Any], dialects: Mapping[str, Dialect], environment: Environment
 ) -> Row | None:
-    place = file.place("upstream", number)
+    location = file.location("upstream", number)
     id, variable = table.get("id", table["model"]), table.get("token")
     token = environment.secret(variable) if variable else None
     if variable and token is None:
-        log.info("%s: %s is off, for %s is not set", place, id, variable)
+        log.info("%s: %s is off, for %s is not set", location, id, variable)
         return None
     return Row(
         id=id,
@@ -120,7 +120,7 @@ def _read_row(
         token=None if token is None else str(token),
         headers=table.get("headers", {}),
         defaults=table.get("defaults", {}),
-        place=place,
+        location=location,
     )
 
 
@@ -139,7 +139,7 @@ def _complain_about_table(value: Any) -> str | None:
 
 
 Check: TypeAlias = Callable[[Any], str | None]
-"""Returns what is wrong with a value, in words that follow the key's name; None when nothing is."""
+"""Returns what is wrong with a value, as a phrase that follows the key's name; None when nothing is."""
 
 _KEYS: Mapping[str, Check] = {
     "id": _complain_about_text,
@@ -163,13 +163,13 @@ _NO_DEFAULTS = frozenset({"messages", "model", "n", "stream", "stream_options", 
 
 _HELLO: Json = {"role": "user", "content": "Hello"}
 
-_Place: TypeAlias = tuple[str | int, ...]
-"""Where in a file something stands: ("upstream", 0, "headers", "api-key")."""
+_KeyPath: TypeAlias = tuple[str | int, ...]
+"""The path of keys to a value in a file: ("upstream", 0, "headers", "api-key")."""
 
 
-def _complaints(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> list[tuple[_Place, str]]:
+def _complaints(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> list[tuple[_KeyPath, str]]:
     """Return what is wrong with a row, and where."""
-    alone: list[tuple[_Place, str]]
+    alone: list[tuple[_KeyPath, str]]
     alone = [((name,), reason) for name, value in table.items() if (reason := _complain_about_key(name, value))]
     alone += [((), f"`{name}` is missing") for name in _REQUIRED if name not in table]
     return alone or list(_complaints_together(table, dialects))
@@ -182,7 +182,7 @@ def _complain_about_key(name: str, value: Any) -> str | None:
     return f"`{name}` {reason}" if reason else None
 
 
-def _complaints_together(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> Iterator[tuple[_Place, str]]:
+def _complaints_together(table: Mapping[str, Any], dialects: Mapping[str, Dialect]) -> Iterator[tuple[_KeyPath, str]]:
     """Yield what is wrong with a row whose keys are right, each by itself."""
     dialect = dialects.get(table.get("dialect", _DEFAULT_DIALECT))
     if dialect is None:
@@ -205,13 +205,13 @@ def _complain_about_header(name: str, value: Any, has_token: bool) -> str | None
         return "is set by the gateway"
     if not (isinstance(value, str) and value.isascii() and value.isprintable()):
         return "must be printable ASCII"
-    if TOKEN_PLACE in value and not has_token:
-        return f"holds {TOKEN_PLACE}, but the row has no `token`"
+    if TOKEN_PLACEHOLDER in value and not has_token:
+        return f"holds {TOKEN_PLACEHOLDER}, but the row has no `token`"
     return None
 
 
 def _complain_about_default(name: str, value: Any, dialect: Dialect) -> str | None:
-    """A dialect trusts its requests, for the client's are checked; so what it cannot say must be found before the first one."""
+    """Return what is wrong with a default, found by translating a request with it: dialects assume checked values."""
     if name in _NO_DEFAULTS:
         return "cannot be a default: it belongs to each request"
     try:
@@ -222,18 +222,18 @@ def _complain_about_default(name: str, value: Any, dialect: Dialect) -> str | No
 
 
 class _File:
-    """A TOML file that can tell in which line something stands, which the parser does not."""
+    """A TOML file that knows the line of each key, which the parser does not tell."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines = self._read().split("\n")
         self.tables = self._parse()
 
-    def error(self, place: _Place, reason: str) -> SettingsError:
-        return SettingsError(f"{self.place(*place)}: {reason}")
+    def error(self, keys: _KeyPath, reason: str) -> SettingsError:
+        return SettingsError(f"{self.location(*keys)}: {reason}")
 
-    def place(self, *place: str | int) -> str:
-        return f"{self._path}:{self._line(place)}"
+    def location(self, *keys: str | int) -> str:
+        return f"{self._path}:{self._line(keys)}"
 
     def _read(self) -> str:
         try:
@@ -251,16 +251,16 @@ class _File:
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            # The parser tells the place in its words only, as "… (at line 3, column 5)" or "… (at end of document)".
-            reason, _, place = str(error).rpartition(" (at ")
-            found = re.match(r"line (\d+)", place)
+            # The parser tells the location in its message only, as "… (at line 3, column 5)" or "… (at end of document)".
+            reason, _, location = str(error).rpartition(" (at ")
+            found = re.match(r"line (\d+)", location)
             line = int(found[1]) if found else text.rstrip().count("\n") + 1
             raise SettingsError(f"{self._path}:{line}: {reason}") from None
 
-    def _line(self, place: _Place) -> int:
-        """Return the line of the statement with which the file, read up to there, begins to hold the place."""
+    def _line(self, keys: _KeyPath) -> int:
+        """Return the line of the statement with which the file, read up to there, begins to hold the key."""
         ends = self._ends_of_statements
-        found = bisect_left(ends, True, key=lambda end: _holds(tomllib.loads("\n".join(self._lines[:end])), place))
+        found = bisect_left(ends, True, key=lambda end: _holds(tomllib.loads("\n".join(self._lines[:end])), keys))
         return 1 + (ends[found - 1] if found else 0)
 
     @cached_property
@@ -274,9 +274,9 @@ class _File:
         return ends[1:]
 
 
-def _holds(tables: Any, place: _Place) -> bool:
-    for step in place:
-        if not (step < len(tables) if isinstance(step, int) else step in tables):
+def _holds(tables: Any, keys: _KeyPath) -> bool:
+    for key in keys:
+        if not (key < len(tables) if isinstance(key, int) else key in tables):
             return False
-        tables = tables[step]
+        tables = tables[key]
     return True

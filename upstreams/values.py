@@ -19,20 +19,20 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A client's chat request, checked: the conversation and the parameters, both in OpenAI's words.
+    """A client's chat request, checked: the conversation and the parameters, both in OpenAI's form.
 
-    `fields` holds every other member of the body that is not null, without `model`, `messages`, `stream`,
+    `parameters` holds every other member of the body that is not null, without `model`, `messages`, `stream`,
     `stream_options` and `x_rawbot`, which the gateway itself obeys.
     """
 
     messages: tuple[Json, ...]
-    fields: Json = field(default_factory=dict)
+    parameters: Json = field(default_factory=dict)
     stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What one upstream is asked: a JSON body in its own words, and the client's parameters that it cannot take."""
+    """A translated request: the JSON body in a provider's form, and the names of the parameters that it cannot take."""
 
     body: Json
     dropped: tuple[str, ...] = ()
@@ -92,8 +92,8 @@ class Finish:
     others: tuple[FinishReason, ...] = ()
 
 
-class Fault(Enum):
-    """Why an upstream gave no answer, by whose fault it is; the value says it to people."""
+class ErrorKind(Enum):
+    """Why an upstream gave no answer, by whose fault it is; the value is the phrase that people read."""
 
     BAD_REQUEST = "request rejected"
     CONTEXT_LENGTH = "context length exceeded"
@@ -114,11 +114,11 @@ class Fault(Enum):
 class Failure:
     """The bad end of a call: a value, since after the first byte an exception has nowhere to go.
 
-    `status` is the upstream's HTTP status where there was one, `message` its own words, free of keys and addresses,
-    `retry_after` the seconds that it asked to be left alone.
+    `status` is the upstream's HTTP status where there was one, `message` its own message, keys and addresses redacted,
+    `retry_after` the seconds that it asked to wait.
     """
 
-    fault: Fault
+    kind: ErrorKind
     status: int | None = None
     message: str = ""
     retry_after: float | None = None
@@ -132,7 +132,7 @@ Delta: TypeAlias = Piece | Usage | End
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one call went, without what it said; times are in seconds since it was started."""
+    """How one call went, without its pieces; times are in seconds since it was started."""
 
     provider: str
     model: str
@@ -150,7 +150,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All that one call said, and how it went."""
+    """All pieces of one call, and how it went."""
 
     pieces: tuple[Piece, ...]
     result: Result

@@ -49,7 +49,7 @@ def to_result(result: Result) -> dict[str, Any]:
     if isinstance(result.end, Failure):
         failure = result.end
         report["error"] = {
-            "type": failure.fault.name.lower(),
+            "type": failure.kind.name.lower(),
             "status": failure.status,
             "message": failure.message or describe(failure),
         }

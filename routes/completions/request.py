@@ -46,7 +46,7 @@ def read_request(body: bytes) -> Inbound:
     stream = fields.pop("stream", False)
     return Inbound(
         model=model,
-        request=ChatRequest(messages=tuple(messages), fields=fields, stream=stream),
+        request=ChatRequest(messages=tuple(messages), parameters=fields, stream=stream),
         include_usage=stream and stream_options.get("include_usage") is True,
         layout=cast(LayoutName, options.get("layout", "sections")),
         order=cast(OrderName, options.get("order", "configured")),
@@ -55,7 +55,7 @@ def read_request(body: bytes) -> Inbound:
 
 def check_panel(inbound: Inbound, models: list[str]) -> None:
     """Raise ApiError 400 for what a panel cannot tell: in one text, or with one choice per model."""
-    fields = inbound.request.fields
+    fields = inbound.request.parameters
     in_one_text = {
         "tools": bool(fields.get("tools")),
         "logprobs": bool(fields.get("logprobs")),

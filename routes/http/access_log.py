@@ -39,7 +39,7 @@ class Outcome:
         if isinstance(self.end, CancelReason):
             return f"model={self.model!r} ended={self.end.value!r}"
         ends = [(result.model, result.end) for result in self.end]
-        kinds = (f"{model}:{end.fault.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
+        kinds = (f"{model}:{end.kind.name.lower() if isinstance(end, Failure) else 'ok'}" for model, end in ends)
         return f"model={self.model!r} upstreams={','.join(kinds)}"
 
 

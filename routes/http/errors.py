@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from upstreams.values import Failure, Fault, Result
+from upstreams.values import ErrorKind, Failure, Result
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
@@ -64,17 +64,17 @@ def internal_error() -> ApiError:
 
 def describe(failure: Failure) -> str:
     """Say in plain words why an upstream failed, with its status where there was one; never its own words."""
-    return failure.fault.value + (f" ({failure.status})" if failure.status is not None else "")
+    return failure.kind.value + (f" ({failure.status})" if failure.status is not None else "")
 
 
-_OF_FAULT: Mapping[Fault, tuple[int, str, str | None]] = {
-    Fault.BAD_REQUEST: (400, INVALID_REQUEST, None),
-    Fault.CONTEXT_LENGTH: (400, INVALID_REQUEST, "context_length_exceeded"),
-    Fault.MODEL_NOT_FOUND: (404, INVALID_REQUEST, "model_not_found"),
-    Fault.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
-    Fault.TIMEOUT: (504, SERVER_ERROR, "timeout"),
-    Fault.UNAVAILABLE: (503, "service_unavailable_error", None),
-    Fault.SKIPPED: (503, "service_unavailable_error", None),
+_OF_KIND: Mapping[ErrorKind, tuple[int, str, str | None]] = {
+    ErrorKind.BAD_REQUEST: (400, INVALID_REQUEST, None),
+    ErrorKind.CONTEXT_LENGTH: (400, INVALID_REQUEST, "context_length_exceeded"),
+    ErrorKind.MODEL_NOT_FOUND: (404, INVALID_REQUEST, "model_not_found"),
+    ErrorKind.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    ErrorKind.TIMEOUT: (504, SERVER_ERROR, "timeout"),
+    ErrorKind.UNAVAILABLE: (503, "service_unavailable_error", None),
+    ErrorKind.SKIPPED: (503, "service_unavailable_error", None),
 }
 _OTHERWISE = (502, SERVER_ERROR, None)
 """Everything that is between the gateway and its upstreams: our credentials, connections, broken answers."""
@@ -94,11 +94,11 @@ def all_failed(results: Sequence[Result]) -> ApiError:
     anybody of the panel; else it learns that the upstreams are to blame (502).
     """
     failures = [(result.model, result.end) for result in results if isinstance(result.end, Failure)]
-    rows = {_OF_FAULT.get(failure.fault, _OTHERWISE) for _, failure in failures}
+    rows = {_OF_KIND.get(failure.kind, _OTHERWISE) for _, failure in failures}
     if len(rows) == 1:
         status, type_, code = rows.pop()
     elif any(status in _PASSING_STATUS for status, _, _ in rows):
-        status, type_, code = _OF_FAULT[Fault.UNAVAILABLE]
+        status, type_, code = _OF_KIND[ErrorKind.UNAVAILABLE]
     else:
         status, type_, code = _OTHERWISE
     reasons = "; ".join(f"{model} = {_explain(failure)}" for model, failure in failures)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, ask, call, calling, function, result
 from upstreams.dialects import ai21
-from upstreams.values import Failure, Fault, Json
+from upstreams.values import ErrorKind, Failure, Json
 
 MODEL = "jamba-mini"
 NOW = function("now", parameters=NOTHING)
@@ -137,21 +137,21 @@ FAILURES: list[tuple[int, Any, Failure]] = [
     (
         401,
         {"detail": "Forbidden: Bad or missing Apikey/JWT."},
-        Failure(Fault.CREDENTIALS, 401, "Forbidden: Bad or missing Apikey/JWT."),
+        Failure(ErrorKind.CREDENTIALS, 401, "Forbidden: Bad or missing Apikey/JWT."),
     ),
-    (422, {"detail": UNKNOWN_MODEL}, Failure(Fault.MODEL_NOT_FOUND, 422, "The provided model is not supported. See …")),
+    (422, {"detail": UNKNOWN_MODEL}, Failure(ErrorKind.MODEL_NOT_FOUND, 422, "The provided model is not supported. See …")),
     (
         422,
         {"detail": [NOT_A_STRING]},
-        Failure(Fault.BAD_REQUEST, 422, "body.messages.0.UserMessage.content: str type expected"),
+        Failure(ErrorKind.BAD_REQUEST, 422, "body.messages.0.UserMessage.content: str type expected"),
     ),
-    (400, {"detail": "Bad request"}, Failure(Fault.BAD_REQUEST, 400, "Bad request")),
-    (403, None, Failure(Fault.CREDENTIALS, 403, "Forbidden")),
-    (404, {"detail": "Not Found"}, Failure(Fault.MODEL_NOT_FOUND, 404, "Not Found")),
-    (405, {"detail": "Method Not Allowed"}, Failure(Fault.BROKEN, 405, "Method Not Allowed")),
-    (410, "gone for good", Failure(Fault.MODEL_NOT_FOUND, 410, "gone for good")),
-    (429, {}, Failure(Fault.RATE_LIMITED, 429, "Too Many Requests")),
-    (530, "<html>", Failure(Fault.BROKEN, 530, "")),
+    (400, {"detail": "Bad request"}, Failure(ErrorKind.BAD_REQUEST, 400, "Bad request")),
+    (403, None, Failure(ErrorKind.CREDENTIALS, 403, "Forbidden")),
+    (404, {"detail": "Not Found"}, Failure(ErrorKind.MODEL_NOT_FOUND, 404, "Not Found")),
+    (405, {"detail": "Method Not Allowed"}, Failure(ErrorKind.BROKEN, 405, "Method Not Allowed")),
+    (410, "gone for good", Failure(ErrorKind.MODEL_NOT_FOUND, 410, "gone for good")),
+    (429, {}, Failure(ErrorKind.RATE_LIMITED, 429, "Too Many Requests")),
+    (530, "<html>", Failure(ErrorKind.BROKEN, 530, "")),
 ]
 
 

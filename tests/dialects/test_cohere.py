@@ -10,7 +10,7 @@ from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, c
 from tests.dialects.folding import fold
 from upstreams.answer.sse import Event
 from upstreams.dialects import cohere
-from upstreams.values import ChatRequest, Failure, Fault, Json, Text, ToolCall, Usage
+from upstreams.values import ChatRequest, ErrorKind, Failure, Json, Text, ToolCall, Usage
 
 OLD, NEW, REASONING = "command-r-08-2024", "command-a-03-2025", "command-a-reasoning-08-2025"
 WEATHER = function("weather", description="Tells it", parameters=CITY)
@@ -294,26 +294,26 @@ FAILURES: list[tuple[int, Any, Failure]] = [
     (
         401,
         {"id": "i", "message": "Incorrect API key provided: ****abcd. See https://x.example"},
-        Failure(Fault.CREDENTIALS, 401, "Incorrect API key provided: … See …"),
+        Failure(ErrorKind.CREDENTIALS, 401, "Incorrect API key provided: … See …"),
     ),
-    (401, {"message": "invalid api token"}, Failure(Fault.CREDENTIALS, 401, "invalid api token")),
+    (401, {"message": "invalid api token"}, Failure(ErrorKind.CREDENTIALS, 401, "invalid api token")),
     (
         400,
         {"error_type": "TOO_MANY_TOKENS", "id": "i", "message": "too many tokens: size limit exceeded by 7"},
-        Failure(Fault.CONTEXT_LENGTH, 400, "too many tokens: size limit exceeded by 7"),
+        Failure(ErrorKind.CONTEXT_LENGTH, 400, "too many tokens: size limit exceeded by 7"),
     ),
     (
         422,
         {"message": "unknown field: parameter 'strict' is not a valid field."},
-        Failure(Fault.BAD_REQUEST, 422, "unknown field: parameter 'strict' is not a valid field."),
+        Failure(ErrorKind.BAD_REQUEST, 422, "unknown field: parameter 'strict' is not a valid field."),
     ),
-    (402, {"message": "pay"}, Failure(Fault.CREDENTIALS, 402, "pay")),
-    (404, {"message": "model 'xyz' not found"}, Failure(Fault.MODEL_NOT_FOUND, 404, "model 'xyz' not found")),
-    (429, {"message": "trial key"}, Failure(Fault.RATE_LIMITED, 429, "trial key")),
-    (498, {"message": "blocked"}, Failure(Fault.BROKEN, 498, "blocked")),
-    (499, {}, Failure(Fault.BROKEN, 499, "")),
-    (503, {}, Failure(Fault.UNAVAILABLE, 503, "Service Unavailable")),
-    (504, "", Failure(Fault.TIMEOUT, 504, "Gateway Timeout")),
+    (402, {"message": "pay"}, Failure(ErrorKind.CREDENTIALS, 402, "pay")),
+    (404, {"message": "model 'xyz' not found"}, Failure(ErrorKind.MODEL_NOT_FOUND, 404, "model 'xyz' not found")),
+    (429, {"message": "trial key"}, Failure(ErrorKind.RATE_LIMITED, 429, "trial key")),
+    (498, {"message": "blocked"}, Failure(ErrorKind.BROKEN, 498, "blocked")),
+    (499, {}, Failure(ErrorKind.BROKEN, 499, "")),
+    (503, {}, Failure(ErrorKind.UNAVAILABLE, 503, "Service Unavailable")),
+    (504, "", Failure(ErrorKind.TIMEOUT, 504, "Gateway Timeout")),
 ]
 
 

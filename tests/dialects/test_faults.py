@@ -6,7 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from upstreams.answer.errors import MAX_MESSAGE, clean, read_retry_after
+from upstreams.answer.errors import MAX_MESSAGE, read_retry_after, redact
+from upstreams.dialects.protocol import Dialect
+from upstreams.roster import DIALECTS
+from upstreams.values import Json
 
 SECRETS = [
     ("Incorrect API key provided: sk-proj-abc***xyz.", "Incorrect API key provided: …"),
@@ -34,13 +37,13 @@ PLAIN = [
 @pytest.mark.parametrize(("said", "told"), SECRETS)
 def test_secrets_stay_here(said: str, told: str) -> None:
     """What looks like a key or an address is not told."""
-    assert clean(said) == told
+    assert redact(said) == told
 
 
 @pytest.mark.parametrize("said", PLAIN)
 def test_plain_words_are_told(said: str) -> None:
     """Words that are no secret stay as they are."""
-    assert clean(said) == said
+    assert redact(said) == said
 
 
 @given(st.text(max_size=600))
@@ -51,7 +54,7 @@ def test_plain_words_are_told(said: str) -> None:
 @settings(max_examples=50, deadline=2000)
 def test_any_words(said: str) -> None:
     """Any words become one line of bounded length, in no time."""
-    told = clean(said)
+    told = redact(said)
 
     assert len(told) <= MAX_MESSAGE
     assert told == " ".join(told.split())
@@ -81,3 +84,11 @@ HEADERS: list[tuple[dict[str, str], float | None]] = [
 def test_patience(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds, milliseconds and dates are read, and nothing else."""
     assert read_retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
+@pytest.mark.parametrize("payload", [{"message": "slow down"}, {"detail": "slow down"}])
+@pytest.mark.parametrize("status", [422, 429])
+def test_a_failure_keeps_the_wait(dialect: Dialect, payload: Json, status: int) -> None:
+    """Whatever a dialect makes of an error, the seconds that its headers ask for are in the Failure."""
+    assert dialect.failure(status, payload, 7.5).retry_after == 7.5

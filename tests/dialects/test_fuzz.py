@@ -288,7 +288,7 @@ KEYS: dict[str, str] = {
         text image_url url detail prefix
         """,
 }
-"""All keys that each provider's reference knows of what a dialect may send, at any depth; a dialect without FIELDS has none."""
+"""All keys that each provider's reference knows of what a dialect may send, at any depth; none where PARAMETERS is empty."""
 
 
 def keys_in(value: Any) -> set[str]:
@@ -314,9 +314,9 @@ def test_any_request(dialect: str, request: ChatRequest) -> None:
     keys = keys_in(orjson.loads(orjson.dumps(outgoing.body)))
 
     assert request == before
-    if DIALECTS[dialect].FIELDS:
+    if DIALECTS[dialect].PARAMETERS:
         assert keys <= set(KEYS[dialect].split())
     assert len(set(outgoing.dropped)) == len(outgoing.dropped)
     assert DIALECTS[dialect].body(MODELS[dialect], request) == outgoing
-    if request.fields.get("n", 1) > 1:
+    if request.parameters.get("n", 1) > 1:
         assert ("n" in outgoing.body) != ("n" in outgoing.dropped), "n is either forwarded or left to the gateway"

@@ -62,7 +62,7 @@ KNOWN: Mapping[str, Collection[str]] = {
     "tests/providers/raw_client.py MODELS": [name for name, wire in every_dialect.WIRES.items() if wire in raw_client.MODELS],
     "tests/recordings, a streamed answer": [name.partition("/")[0] for name in recordings(".sse")],
     "tests/recordings, a whole answer": [name.partition("/")[0] for name in recordings(".json")],
-    "tests/dialects/test_fuzz.py KEYS": [*test_fuzz.KEYS, *(name for name in DIALECTS if not DIALECTS[name].FIELDS)],
+    "tests/dialects/test_fuzz.py KEYS": [*test_fuzz.KEYS, *(name for name in DIALECTS if not DIALECTS[name].PARAMETERS)],
     "tests/test_tool_round_trip.py NAME_THERE": test_tool_round_trip.NAME_THERE,
     "tests/test_tool_round_trip.py IDS": test_tool_round_trip.IDS,
     "tests/test_tool_round_trip.py FITS": test_tool_round_trip.FITS,
@@ -70,7 +70,7 @@ KNOWN: Mapping[str, Collection[str]] = {
     "tests/test_many_answers.py COUNTS": test_many_answers.COUNTS,
     **{f"tests/test_every_field.py CASES, {case!r}": at for case, (_, at) in test_every_field.CASES.items()},
 }
-"""What the tests know of dialects, and of which; one without FIELDS passes all on, so its keys are not known."""
+"""What the tests know of dialects, and of which; one without PARAMETERS passes all on, so its keys are not known."""
 
 
 @EACH_DIALECT

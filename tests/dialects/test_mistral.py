@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, call, calling, function, result
 from tests.dialects.folding import fold, read_stream
 from upstreams.dialects import mistral
-from upstreams.values import ChatRequest, Failure, Fault, Json
+from upstreams.values import ChatRequest, ErrorKind, Failure, Json
 
 MODEL = "mistral-small-latest"
 WEATHER = function("weather", description="Tells it", parameters=CITY, strict=True)
@@ -257,45 +257,45 @@ EXTRA = {
 }
 
 FAILURES: list[tuple[int, Any, Failure]] = [
-    (401, {"detail": "Invalid API Key"}, Failure(Fault.CREDENTIALS, 401, "Invalid API Key")),
-    (401, {"message": "Unauthorized", "request_id": "r"}, Failure(Fault.CREDENTIALS, 401, "Unauthorized")),
+    (401, {"detail": "Invalid API Key"}, Failure(ErrorKind.CREDENTIALS, 401, "Invalid API Key")),
+    (401, {"message": "Unauthorized", "request_id": "r"}, Failure(ErrorKind.CREDENTIALS, 401, "Unauthorized")),
     (
         400,
         {"object": "error", "message": WRONG_ID, "type": "invalid_function_call", "code": "3280", "raw_status_code": 400},
-        Failure(Fault.BAD_REQUEST, 400, WRONG_ID),
+        Failure(ErrorKind.BAD_REQUEST, 400, WRONG_ID),
     ),
     (
         400,
         {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "param": None, "code": "1500"},
-        Failure(Fault.MODEL_NOT_FOUND, 400, "Invalid model: x"),
+        Failure(ErrorKind.MODEL_NOT_FOUND, 400, "Invalid model: x"),
     ),
     (
         400,
         {"object": "error", "message": "Prompt contains 9 tokens", "type": "invalid_request_invalid_args", "code": "3051"},
-        Failure(Fault.CONTEXT_LENGTH, 400, "Prompt contains 9 tokens"),
+        Failure(ErrorKind.CONTEXT_LENGTH, 400, "Prompt contains 9 tokens"),
     ),
     (
         422,
         {"object": "error", "message": {"detail": [EXTRA]}, "type": "invalid_request_error", "param": None, "code": None},
-        Failure(Fault.BAD_REQUEST, 422, "body.max_completion_tokens: Extra inputs are not permitted"),
+        Failure(ErrorKind.BAD_REQUEST, 422, "body.max_completion_tokens: Extra inputs are not permitted"),
     ),
     (
         422,
         {"object": "Error", "detail": [], "message": [EXTRA, {"msg": "b"}, 3], "type": "t", "code": 3001},
-        Failure(Fault.BAD_REQUEST, 422, "body.max_completion_tokens: Extra inputs are not permitted; b"),
+        Failure(ErrorKind.BAD_REQUEST, 422, "body.max_completion_tokens: Extra inputs are not permitted; b"),
     ),
     (
         429,
         {"object": "error", "message": "Rate limit exceeded", "type": "rate_limited", "code": "1300", "raw_status_code": 429},
-        Failure(Fault.RATE_LIMITED, 429, "Rate limit exceeded"),
+        Failure(ErrorKind.RATE_LIMITED, 429, "Rate limit exceeded"),
     ),
-    (429, {"message": "Requests rate limit exceeded"}, Failure(Fault.RATE_LIMITED, 429, "Requests rate limit exceeded")),
+    (429, {"message": "Requests rate limit exceeded"}, Failure(ErrorKind.RATE_LIMITED, 429, "Requests rate limit exceeded")),
     (
         429,
         {"object": "error", "message": "Service tier capacity exceeded for this model.", "type": "s", "code": "3505"},
-        Failure(Fault.UNAVAILABLE, 429, "Service tier capacity exceeded for this model."),
+        Failure(ErrorKind.UNAVAILABLE, 429, "Service tier capacity exceeded for this model."),
     ),
-    (502, "<html>Cloudflare</html>", Failure(Fault.BROKEN, 502, "Bad Gateway")),
+    (502, "<html>Cloudflare</html>", Failure(ErrorKind.BROKEN, 502, "Bad Gateway")),
 ]
 
 

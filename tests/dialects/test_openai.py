@@ -8,7 +8,7 @@ import pytest
 
 from tests.dialects.asking import HELLO, PICTURE, ask
 from upstreams.dialects import openai
-from upstreams.values import Failure, Fault
+from upstreams.values import ErrorKind, Failure
 
 
 def test_the_request_goes_through() -> None:
@@ -34,27 +34,27 @@ FAILURES: list[tuple[int, Any, Failure]] = [
     (
         400,
         {"error": {"message": "too long", "type": "invalid_request_error", "param": "m", "code": "context_length_exceeded"}},
-        Failure(Fault.CONTEXT_LENGTH, 400, "too long"),
+        Failure(ErrorKind.CONTEXT_LENGTH, 400, "too long"),
     ),
     (
         400,
         {"error": {"message": "too long", "type": "exceed_context_size_error", "code": 400}},
-        Failure(Fault.CONTEXT_LENGTH, 400, "too long"),
+        Failure(ErrorKind.CONTEXT_LENGTH, 400, "too long"),
     ),
     (
         401,
         {"error": {"message": "Incorrect API key provided: sk-abc***xyz. You can find it at https://a.example."}},
-        Failure(Fault.CREDENTIALS, 401, "Incorrect API key provided: … You can find it at …"),
+        Failure(ErrorKind.CREDENTIALS, 401, "Incorrect API key provided: … You can find it at …"),
     ),
-    (404, {"error": "model 'x' not found"}, Failure(Fault.MODEL_NOT_FOUND, 404, "model 'x' not found")),
+    (404, {"error": "model 'x' not found"}, Failure(ErrorKind.MODEL_NOT_FOUND, 404, "model 'x' not found")),
     (
         404,
         {"error": {"message": "no such model", "code": "model_not_found"}},
-        Failure(Fault.MODEL_NOT_FOUND, 404, "no such model"),
+        Failure(ErrorKind.MODEL_NOT_FOUND, 404, "no such model"),
     ),
-    (413, "too large", Failure(Fault.BAD_REQUEST, 413, "too large")),
-    (500, {"error": {"message": None}}, Failure(Fault.BROKEN, 500, "Internal Server Error")),
-    (529, [], Failure(Fault.UNAVAILABLE, 529, "")),
+    (413, "too large", Failure(ErrorKind.BAD_REQUEST, 413, "too large")),
+    (500, {"error": {"message": None}}, Failure(ErrorKind.BROKEN, 500, "Internal Server Error")),
+    (529, [], Failure(ErrorKind.UNAVAILABLE, 529, "")),
 ]
 
 

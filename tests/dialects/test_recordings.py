@@ -13,7 +13,7 @@ from tests.dialects.folding import Answer, fold, read_stream, read_whole
 from upstreams.dialects.protocol import Dialect
 from upstreams.lenient_json import read_json
 from upstreams.roster import DIALECTS
-from upstreams.values import Failure, Fault, Finish, Usage
+from upstreams.values import ErrorKind, Failure, Finish, Usage
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 
@@ -23,7 +23,7 @@ AI21_USAGE = Usage(prompt=40, completion=5)
 OPENAI_USAGE = Usage(prompt=12, completion=7, cached=4, reasoning=2)
 INVENTED_ID = "call_3e0b2c9c46425fe0afbd4a33"
 LIMA = '{"city": "Lima"}'
-CUT_OFF = Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason")
+CUT_OFF = Failure(ErrorKind.INTERRUPTED, message="the stream ended without a finish reason")
 
 ANSWERS: dict[str, Answer] = {
     "ai21/text": Answer({0: "Sure, blue."}, usage=AI21_USAGE, end=Finish("stop")),
@@ -45,12 +45,12 @@ ANSWERS: dict[str, Answer] = {
     ),
     "cohere/citations": Answer({0: "Tall tower"}, usage=COHERE_USAGE, end=Finish("length")),
     "cohere/logprobs": Answer({0: "Sure"}, usage=COHERE_USAGE, end=Finish("stop")),
-    "cohere/hostile-error-at-end": Answer({0: "Well"}, end=Failure(Fault.BROKEN, message="internal error, see …")),
+    "cohere/hostile-error-at-end": Answer({0: "Well"}, end=Failure(ErrorKind.BROKEN, message="internal error, see …")),
     "cohere/hostile-timeout-at-end": Answer(
-        usage=COHERE_USAGE, end=Failure(Fault.TIMEOUT, message="the upstream ended its answer with an error")
+        usage=COHERE_USAGE, end=Failure(ErrorKind.TIMEOUT, message="the upstream ended its answer with an error")
     ),
     "cohere/hostile-cut-off": Answer({0: "Well"}, end=CUT_OFF),
-    "cohere/hostile-error-amid": Answer({0: "Well"}, end=Failure(Fault.BROKEN, message="overloaded")),
+    "cohere/hostile-error-amid": Answer({0: "Well"}, end=Failure(ErrorKind.BROKEN, message="overloaded")),
     "cohere/hostile-cut-emoji": Answer({0: "ok 🙂!"}, usage=COHERE_USAGE, end=Finish("stop")),
     "cohere/hostile-events-after-end": Answer({0: "a"}, usage=COHERE_USAGE, end=Finish("stop")),
     "mistral/text": Answer({0: "Sure, blue."}, usage=MISTRAL_USAGE, end=Finish("stop")),
@@ -70,13 +70,13 @@ ANSWERS: dict[str, Answer] = {
     "mistral/thinking": Answer({0: "42"}, {0: "Let me see."}, usage=MISTRAL_USAGE, end=Finish("stop")),
     "mistral/two-choices": Answer({0: "yes", 1: "no"}, usage=MISTRAL_USAGE, end=Finish("stop", ("length",))),
     "mistral/hostile-finish-error": Answer(
-        {0: "Well"}, usage=MISTRAL_USAGE, end=Failure(Fault.BROKEN, message="the upstream ended its answer with an error")
+        {0: "Well"}, usage=MISTRAL_USAGE, end=Failure(ErrorKind.BROKEN, message="the upstream ended its answer with an error")
     ),
     "mistral/hostile-error-event": Answer(
-        {0: "Well"}, end=Failure(Fault.UNAVAILABLE, message="Service tier capacity exceeded for this model.")
+        {0: "Well"}, end=Failure(ErrorKind.UNAVAILABLE, message="Service tier capacity exceeded for this model.")
     ),
     "mistral/hostile-cut-emoji": Answer({0: "ok 🙂!", 1: "other \ufffd"}, end=Finish("stop", ("stop",))),
-    "mistral/hostile-cut-off": Answer({0: "Well"}, end=Failure(Fault.MALFORMED, message="an event that is no JSON")),
+    "mistral/hostile-cut-off": Answer({0: "Well"}, end=Failure(ErrorKind.MALFORMED, message="an event that is no JSON")),
     "openai/text": Answer({0: "Sure, blue."}, usage=OPENAI_USAGE, end=Finish("stop")),
     "openai/tools": Answer(
         calls={(0, 0): ("call_abc", "multiply", '{"a":2}'), (0, 1): ("call_def", "now", "{}")},
@@ -96,15 +96,15 @@ ANSWERS: dict[str, Answer] = {
     "openai/no-finish-reason": Answer({0: "Sure"}, end=Finish("stop")),
     "openai/function-call": Answer(calls={(0, 0): (INVENTED_ID, "x", '{"i":1}')}, end=Finish("tool_calls")),
     "openai/hostile-error-event": Answer(
-        {0: "Well"}, end=Failure(Fault.BROKEN, message="The server had an error processing your request")
+        {0: "Well"}, end=Failure(ErrorKind.BROKEN, message="The server had an error processing your request")
     ),
-    "openai/hostile-error-with-status": Answer(end=Failure(Fault.RATE_LIMITED, 429, "Rate limited by … at …")),
+    "openai/hostile-error-with-status": Answer(end=Failure(ErrorKind.RATE_LIMITED, 429, "Rate limited by … at …")),
     "openai/hostile-cut-off": Answer({0: "Well"}, end=CUT_OFF),
     "openai/hostile-cut-after-finish": Answer({0: "Well"}, end=Finish("stop")),
     "openai/hostile-only-done": Answer(end=CUT_OFF),
-    "openai/hostile-not-json": Answer({0: "Well"}, end=Failure(Fault.MALFORMED, message="an event that is no JSON")),
-    "openai/hostile-error-object": Answer(end=Failure(Fault.UNAVAILABLE, 503, "upstream overloaded")),
-    "openai/hostile-no-choices": Answer(end=Failure(Fault.MALFORMED, message="an answer without choices")),
+    "openai/hostile-not-json": Answer({0: "Well"}, end=Failure(ErrorKind.MALFORMED, message="an event that is no JSON")),
+    "openai/hostile-error-object": Answer(end=Failure(ErrorKind.UNAVAILABLE, 503, "upstream overloaded")),
+    "openai/hostile-no-choices": Answer(end=Failure(ErrorKind.MALFORMED, message="an answer without choices")),
 }
 """What each recording says, streamed or whole: one answer for both where there are both."""
 

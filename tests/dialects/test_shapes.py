@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from upstreams.lenient_json import MAX_COUNT, as_arguments, as_count, mend, read_json
+from upstreams.lenient_json import MAX_COUNT, as_arguments, as_count, read_json, repair_surrogates
 
 READABLE: list[tuple[bytes, Any]] = [
     (b'{"a":1}', {"a": 1}),
@@ -41,14 +41,14 @@ def test_unreadable(data: bytes) -> None:
         read_json(data)
 
 
-def test_too_deep_to_mend() -> None:
+def test_too_deep_to_repair() -> None:
     """A value that exhausts the stack is refused too."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
 
     with pytest.raises(ValueError, match="nested too deeply"):
-        mend(value)
+        repair_surrogates(value)
 
 
 @pytest.mark.parametrize(

@@ -9,32 +9,32 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from upstreams.answer.errors import FAULT_OF_CODE, FaultTable, clean, read_failure
+from upstreams.answer.errors import KIND_OF_CODE, ErrorTable, read_failure, redact
 from upstreams.answer.sse import DONE, Event
-from upstreams.answer.tool_calls import Calls
-from upstreams.lenient_json import Halves, as_count, as_list, as_object, as_text, mend_text, read_halves
-from upstreams.values import Delta, Failure, Fault, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
+from upstreams.answer.tool_calls import ToolCallAssembler
+from upstreams.lenient_json import SurrogateHalves, as_count, as_list, as_object, as_text, read_with_surrogates, repair_text
+from upstreams.values import Delta, ErrorKind, Failure, Finish, FinishReason, Json, Piece, Reasoning, Text, ToolCall, Usage
 
-FinishTable: TypeAlias = Mapping[str, FinishReason | Fault]
-"""A provider's finish reasons in OpenAI's words; those that mean an error become a Fault, never `stop`."""
+FinishTable: TypeAlias = Mapping[str, FinishReason | ErrorKind]
+"""A provider's finish reason → OpenAI's; one that means an error becomes an ErrorKind, never `stop`."""
 
 MAX_CHOICES = 128
 """OpenAI allows as many; an index beyond is nonsense, and must not become a list of that length."""
 
 
-_CUT_OFF = Failure(Fault.INTERRUPTED, message="the stream ended without a finish reason")
+_CUT_OFF = Failure(ErrorKind.INTERRUPTED, message="the stream ended without a finish reason")
 
 
-def read_completion(payload: Any, table: FinishTable, codes: FaultTable = FAULT_OF_CODE) -> list[Delta]:
+def read_completion(payload: Any, table: FinishTable, codes: ErrorTable = KIND_OF_CODE) -> list[Delta]:
     """Turn a whole `chat.completion` into the deltas that its stream would have brought."""
     if failure := read_error(payload, codes):
         return [failure]
     choices = as_list(payload.get("choices"))[:MAX_CHOICES]
     if not choices:
-        return [Failure(Fault.MALFORMED, message="an answer without choices")]
+        return [Failure(ErrorKind.MALFORMED, message="an answer without choices")]
     deltas: list[Delta] = []
     reasons: dict[int, str] = {}
-    calls = Calls()
+    calls = ToolCallAssembler()
     for position, choice in enumerate(map(as_object, choices)):
         index = _index(choice, position)
         deltas += read_pieces(as_object(choice.get("message")), index, calls, choice.get("logprobs"), payload.get("id"))
@@ -43,11 +43,11 @@ def read_completion(payload: Any, table: FinishTable, codes: FaultTable = FAULT_
 
 
 class PayloadReader(ABC):
-    """What all streamed answers share: JSON in events, `[DONE]`, characters cut in two, and silence after the end."""
+    """What all streamed answers share: JSON in events, `[DONE]`, surrogate pairs cut in two, and silence after the end."""
 
     def __init__(self) -> None:
         self._ended = False
-        self._halves = Halves()
+        self._surrogates = SurrogateHalves()
 
     def read(self, event: Event) -> list[Delta]:
         if self._ended:
@@ -57,15 +57,15 @@ class PayloadReader(ABC):
         except orjson.JSONDecodeError:
             return self._join(self._read_unusual(event.data))
         deltas = self._read_payload(payload)
-        return self._join(deltas) if self._halves.kept else deltas
+        return self._join(deltas) if self._surrogates.kept else deltas
 
     def close(self) -> list[Delta]:
-        """Tell what the end of the connection means: a good end only where a finish reason came before it."""
+        """Return how the end of the connection ends the answer: well only where a finish reason came before it."""
         return [] if self._ended else self._join(self._end(_CUT_OFF))
 
     @abstractmethod
     def _read_payload(self, payload: Any) -> list[Delta]:
-        """Return what the JSON of one event says; it may be of any shape, and hold half characters."""
+        """Return the deltas of one event's JSON, which may be of any shape, and hold lone surrogates."""
         ...
 
     def _read_done(self) -> list[Delta]:
@@ -80,40 +80,40 @@ class PayloadReader(ABC):
         return [failure]
 
     def _read_unusual(self, data: bytes) -> list[Delta]:
-        """Read what orjson refused: the mark of the end, a sign of life, half a character, or nonsense."""
+        """Read what orjson refused: the mark of the end, a keep-alive, a lone surrogate, or nonsense."""
         if data == DONE:
             return self._read_done()
         if not data.strip():
             return []
         try:
-            payload = read_halves(data)
+            payload = read_with_surrogates(data)
         except ValueError:
-            return self._end(Failure(Fault.MALFORMED, message="an event that is no JSON"))
+            return self._end(Failure(ErrorKind.MALFORMED, message="an event that is no JSON"))
         return self._read_payload(payload)
 
     def _join(self, deltas: list[Delta]) -> list[Delta]:
-        """Put halves of characters together; those that are alone at the end become U+FFFD."""
+        """Join surrogate pairs that were cut in two; a surrogate that is alone at the end becomes U+FFFD."""
         joined: list[Delta] = []
         for delta in deltas:
             if isinstance(delta, Usage | Finish | Failure):
-                joined += [_say(place, "\ufffd") for place in self._halves.drain()]
+                joined += [_with_text(key, "\ufffd") for key in self._surrogates.drain()]
                 joined.append(delta)
-            elif (piece := _mend(delta, self._halves)) != _place(delta):
+            elif (piece := _repair(delta, self._surrogates)) != _key_of(delta):
                 joined.append(piece)
         return joined
 
 
 class ChunkReader(PayloadReader):
-    """Turns the events of a `chat.completion.chunk` stream into deltas; says nothing more after Finish or Failure."""
+    """Turns the events of a `chat.completion.chunk` stream into deltas; none follow a Finish or Failure."""
 
-    def __init__(self, table: FinishTable, codes: FaultTable = FAULT_OF_CODE) -> None:
+    def __init__(self, table: FinishTable, codes: ErrorTable = KIND_OF_CODE) -> None:
         super().__init__()
         self._table = table
         self._codes = codes
         self._reasons: dict[int, str] = {}
         self._usage: Any = None
         self._begun = False
-        self._calls = Calls()
+        self._calls = ToolCallAssembler()
 
     def _read_payload(self, payload: Any) -> list[Delta]:
         if failure := read_error(payload, self._codes):
@@ -142,7 +142,9 @@ class ChunkReader(PayloadReader):
         return read_end(self._reasons, read_usage(self._usage), self._calls, self._table)
 
 
-def read_pieces(message: Json, choice: int, calls: Calls, logprobs: Any = None, answer_id: Any = None) -> list[Piece]:
+def read_pieces(
+    message: Json, choice: int, calls: ToolCallAssembler, logprobs: Any = None, answer_id: Any = None
+) -> list[Piece]:
     """Read a message, or the delta of one: reasoning first, then text, then tool calls."""
     if len(message) == 1 and "content" in message:
         return read_content(message["content"], choice, logprobs)
@@ -176,17 +178,19 @@ def read_part(part: Json, choice: int, logprobs: Any = None) -> list[Piece]:
     return [Reasoning(thought, choice)] if thought else []
 
 
-def read_end(reasons: Mapping[int, str], usage: Usage | None, calls: Calls, table: FinishTable, words: str = "") -> list[Delta]:
+def read_end(
+    reasons: Mapping[int, str], usage: Usage | None, calls: ToolCallAssembler, table: FinishTable, message: str = ""
+) -> list[Delta]:
     """Return how an answer ended: its usage, then its finish reasons, or the failure that one of them stands for.
 
-    Who made calls finished for them: OpenAI itself says `stop` after a call that `tool_choice` named.
+    A choice with tool calls finishes with `tool_calls`: OpenAI itself says `stop` after a call that `tool_choice` named.
     """
     counted: list[Delta] = [*calls.close(), *([usage] if usage else [])]
     good: list[FinishReason] = []
     for choice in range(max(reasons, default=0) + 1):
         end = table.get(reasons.get(choice, "stop"), "stop")
-        if isinstance(end, Fault):
-            return [*counted, Failure(end, message=clean(words) or "the upstream ended its answer with an error")]
+        if isinstance(end, ErrorKind):
+            return [*counted, Failure(end, message=redact(message) or "the upstream ended its answer with an error")]
         good.append("tool_calls" if end == "stop" and calls.made_in(choice) else end)
     return [*counted, Finish(good[0], tuple(good[1:]))]
 
@@ -203,10 +207,10 @@ def read_usage(usage: Any) -> Usage | None:
     )
 
 
-def read_error(payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure | None:
+def read_error(payload: Any, codes: ErrorTable = KIND_OF_CODE) -> Failure | None:
     """Return the failure that an answer with status 200 may still be: an error object where an answer should stand."""
     if not isinstance(payload, dict):
-        return Failure(Fault.MALFORMED, message="an answer that is no JSON object")
+        return Failure(ErrorKind.MALFORMED, message="an answer that is no JSON object")
     if not payload.get("error") and payload.get("object") not in ("error", "Error"):
         return None
     status = as_object(payload.get("error")).get("code") or payload.get("raw_status_code")
@@ -218,21 +222,21 @@ def _index(item: Json, position: int) -> int:
     return index if index.__class__ is int and 0 <= index < MAX_CHOICES else position
 
 
-def _place(piece: Piece) -> Piece:
-    """Return the empty piece that stands for where this one belongs."""
+def _key_of(piece: Piece) -> Piece:
+    """Return the key of the text that a piece belongs to: the same piece without its text."""
     if isinstance(piece, ToolCall):
         return ToolCall(piece.index, choice=piece.choice)
     return piece.__class__("", piece.choice)
 
 
-def _say(piece: Piece, text: str) -> Piece:
+def _with_text(piece: Piece, text: str) -> Piece:
     return replace(piece, arguments=text) if isinstance(piece, ToolCall) else replace(piece, text=text)
 
 
-def _mend(piece: Piece, halves: Halves) -> Piece:
-    """Return a piece with whole characters; its logprobs, with the same halves in them, are lost."""
+def _repair(piece: Piece, surrogates: SurrogateHalves) -> Piece:
+    """Return a piece without lone surrogates; its logprobs, which hold the same ones, are lost."""
     if isinstance(piece, ToolCall):
-        id, name = piece.id and mend_text(piece.id), piece.name and mend_text(piece.name)
-        return replace(piece, id=id, name=name, arguments=halves.join(_place(piece), piece.arguments))
-    text = halves.join(_place(piece), piece.text)
+        id, name = piece.id and repair_text(piece.id), piece.name and repair_text(piece.name)
+        return replace(piece, id=id, name=name, arguments=surrogates.join(_key_of(piece), piece.arguments))
+    text = surrogates.join(_key_of(piece), piece.text)
     return replace(piece, text=text, logprobs=None) if isinstance(piece, Text) else replace(piece, text=text)

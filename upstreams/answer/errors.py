@@ -1,4 +1,4 @@
-"""Reads error answers of any provider: what went wrong, in whose words, for how long; lets no key or address through."""
+"""Reads error answers of any provider: kind, message, and how long to wait; redacts keys and addresses."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from upstreams.lenient_json import as_list, as_object, as_text, mend_text
-from upstreams.values import Failure, Fault
+from upstreams.lenient_json import as_list, as_object, as_text, repair_text
+from upstreams.values import ErrorKind, Failure
 
 MAX_MESSAGE = 300
-"""Characters of a provider's words that a client gets to see."""
+"""Characters of a provider's message that a client gets to see."""
 
-FAULT_OF_STATUS: Mapping[int | None, Fault] = {
-    400: Fault.BAD_REQUEST,
-    401: Fault.CREDENTIALS,
-    402: Fault.CREDENTIALS,
-    403: Fault.CREDENTIALS,
-    404: Fault.MODEL_NOT_FOUND,
-    408: Fault.TIMEOUT,
-    410: Fault.MODEL_NOT_FOUND,
-    413: Fault.BAD_REQUEST,
-    422: Fault.BAD_REQUEST,
-    429: Fault.RATE_LIMITED,
-    503: Fault.UNAVAILABLE,
-    504: Fault.TIMEOUT,
-    529: Fault.UNAVAILABLE,
+KIND_OF_STATUS: Mapping[int | None, ErrorKind] = {
+    400: ErrorKind.BAD_REQUEST,
+    401: ErrorKind.CREDENTIALS,
+    402: ErrorKind.CREDENTIALS,
+    403: ErrorKind.CREDENTIALS,
+    404: ErrorKind.MODEL_NOT_FOUND,
+    408: ErrorKind.TIMEOUT,
+    410: ErrorKind.MODEL_NOT_FOUND,
+    413: ErrorKind.BAD_REQUEST,
+    422: ErrorKind.BAD_REQUEST,
+    429: ErrorKind.RATE_LIMITED,
+    503: ErrorKind.UNAVAILABLE,
+    504: ErrorKind.TIMEOUT,
+    529: ErrorKind.UNAVAILABLE,
 }
-"""Everything else is the upstream's own trouble: Fault.BROKEN."""
+"""Everything else is the upstream's own trouble: ErrorKind.BROKEN."""
 
-FaultTable: TypeAlias = Mapping[str, Fault]
-"""A provider's words in `code`, `type` or `error_type` that say more than the status."""
+ErrorTable: TypeAlias = Mapping[str, ErrorKind]
+"""A provider's error codes, in `code`, `type` or `error_type`, that say more than the status."""
 
-FAULT_OF_CODE: FaultTable = {
-    "context_length_exceeded": Fault.CONTEXT_LENGTH,
-    "exceed_context_size_error": Fault.CONTEXT_LENGTH,
-    "model_not_found": Fault.MODEL_NOT_FOUND,
-    "rate_limit_exceeded": Fault.RATE_LIMITED,
+KIND_OF_CODE: ErrorTable = {
+    "context_length_exceeded": ErrorKind.CONTEXT_LENGTH,
+    "exceed_context_size_error": ErrorKind.CONTEXT_LENGTH,
+    "model_not_found": ErrorKind.MODEL_NOT_FOUND,
+    "rate_limit_exceeded": ErrorKind.RATE_LIMITED,
 }
-"""The words of OpenAI and, the second, of llama.cpp."""
+"""The codes of OpenAI and, the second, of llama.cpp."""
 
 MAX_READ = 20 * MAX_MESSAGE
-"""Characters of a provider's words that are looked at: enough to be left with MAX_MESSAGE after all addresses are gone."""
+"""Characters of a provider's message that are looked at: enough for MAX_MESSAGE to be left when all addresses are gone."""
 
 MAX_DEPTH = 8
-"""How deep the words may hide; the deepest seen is `message.detail[0].msg`."""
+"""How deep in the JSON a message is looked for; the deepest seen is `message.detail[0].msg`."""
 
 MAX_RETRY_AFTER = 86400.0
 """Seconds; nobody waits for more than a day, and `inf` is a number to Python."""
@@ -73,25 +73,27 @@ _ADDRESS = re.compile(
 )
 
 
-def read_failure(status: int | None, payload: Any, codes: FaultTable = FAULT_OF_CODE) -> Failure:
+def read_failure(
+    status: int | None, payload: Any, codes: ErrorTable = KIND_OF_CODE, retry_after: float | None = None
+) -> Failure:
     """Turn an error answer into a Failure; `payload` is its parsed JSON, or its text where it was none.
 
-    Without a status the error came amid an answer.
+    Without a status the error came amid an answer; `retry_after` is what the headers ask for, in seconds.
     """
-    said = [codes[code] for code in read_codes(payload) if code in codes]
-    fault = said[0] if said else FAULT_OF_STATUS.get(status, Fault.BROKEN)
-    return Failure(fault, status, clean(read_message(payload)) or _PHRASES.get(status, ""))
+    kinds = (codes[code] for code in read_codes(payload) if code in codes)
+    kind = next(kinds, None) or KIND_OF_STATUS.get(status, ErrorKind.BROKEN)
+    return Failure(kind, status, redact(read_message(payload)) or _PHRASES.get(status, ""), retry_after)
 
 
 def read_codes(payload: Any) -> list[str]:
-    """Return the words by which a machine may tell errors apart, wherever a provider puts them."""
+    """Return the error codes, wherever a provider puts them."""
     body = as_object(payload)
-    places = (body, as_object(body.get("error")))
-    return [code for place in places for name in ("code", "type", "error_type") if (code := as_text(place.get(name)))]
+    objects = (body, as_object(body.get("error")))
+    return [code for object in objects for name in ("code", "type", "error_type") if (code := as_text(object.get(name)))]
 
 
 def read_message(payload: Any, depth: int = MAX_DEPTH) -> str:
-    """Find the words for people in any of the shapes that providers use; "" where there are none."""
+    """Find the message in any of the shapes that providers use; "" where there is none."""
     if isinstance(payload, str):
         return "" if payload.lstrip().startswith("<") else payload
     if not depth:
@@ -103,7 +105,7 @@ def read_message(payload: Any, depth: int = MAX_DEPTH) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Read for how many seconds a provider wants to be left alone (RFC 9110 §10.2.3; `retry-after-ms` is OpenAI's).
+    """Read how many seconds a provider asks to wait (RFC 9110 §10.2.3; `retry-after-ms` is OpenAI's).
 
     `now` is the time of day as a Unix timestamp, for the form of the header that is a date.
     """
@@ -114,10 +116,10 @@ def read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if seconds is None else min(max(0.0, seconds), MAX_RETRY_AFTER)
 
 
-def clean(text: str) -> str:
-    """Strip keys and addresses from foreign words, and put them on one line of bounded length."""
-    words = mend_text(text[:MAX_READ]).split()
-    # The last word of what was cut may be the first half of a key.
+def redact(text: str) -> str:
+    """Redact keys and addresses in a provider's message, and put it on one line of bounded length."""
+    words = repair_text(text[:MAX_READ]).split()
+    # Where the text was cut, its last word may be the first half of a key.
     text = " ".join(words[:-1] if len(text) > MAX_READ else words)
     text = _SECRET.sub("…", _ADDRESS.sub("…", text))
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
@@ -125,9 +127,9 @@ def clean(text: str) -> str:
 
 def _read_detail(item: Any, depth: int) -> str:
     """Read one of pydantic's validation errors, as Mistral's and AI21's servers list them."""
-    place = ".".join(str(part) for part in as_list(as_object(item).get("loc")) if isinstance(part, str | int))
-    words = as_text(as_object(item).get("msg")) or read_message(item, depth)
-    return f"{place}: {words}" if place and words else words
+    location = ".".join(str(part) for part in as_list(as_object(item).get("loc")) if isinstance(part, str | int))
+    message = as_text(as_object(item).get("msg")) or read_message(item, depth)
+    return f"{location}: {message}" if location and message else message
 
 
 def _read_number(value: str | None) -> float | None:

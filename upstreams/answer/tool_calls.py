@@ -19,11 +19,11 @@ class _Call:
     has_arguments: bool = False
 
 
-class Calls:
-    """The calls of one answer: numbers them from 0, opens each with an id and a name, and leaves none without arguments."""
+class ToolCallAssembler:
+    """Assembles the calls of one answer: numbers them from 0, gives each an id, a name and arguments."""
 
     def __init__(self, names: Names = MappingProxyType({})) -> None:
-        """`names` are those of tools that the provider got under another name, from its word to the client's."""
+        """`names`: the provider's name of a tool → the client's, for tools that the provider got under another name."""
         self._names = names
         self._made: dict[int, list[_Call]] = {}
         self._latest: dict[tuple[int, Any], _Call] = {}
@@ -79,7 +79,7 @@ class Calls:
 
 
 def _begin_arguments(call: _Call, arguments: str) -> str:
-    """Return a piece of arguments; "null" at their start is Cohere's word for none."""
+    """Return a piece of arguments; "null" at their start is how Cohere says none."""
     if not call.has_arguments and arguments.strip() in ("", "null"):
         return ""
     call.has_arguments = True

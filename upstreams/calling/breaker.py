@@ -1,4 +1,4 @@
-"""The circuit breaker of one upstream: a machine that is told outcomes and the time, and never waits itself."""
+"""The circuit breaker of one upstream: a pure state machine, fed with outcomes and the time."""
 
 from __future__ import annotations
 
@@ -28,25 +28,37 @@ class Breaker:
             return State.CLOSED
         return State.OPEN if now < self._opened_at + self._seconds else State.HALF_OPEN
 
-    def allows(self, now: float) -> bool:
-        """Tell whether a call may start; one that does must tell `succeeded` or `failed`, a trial else `abandoned`."""
-        state = self.state(now)
-        if state is State.HALF_OPEN and not self._trial_runs:
-            self._trial_runs = True
-            return True
-        return state is State.CLOSED
+    def admit(self, now: float) -> State:
+        """Return the state that a call meets: CLOSED lets it through, HALF_OPEN as the one trial, OPEN refuses it.
 
-    def succeeded(self) -> None:
+        A call that was let through must report `succeeded` or `failed`; a trial that ends otherwise, `abandoned`.
+        """
+        state = self.state(now)
+        if state is not State.HALF_OPEN:
+            return state
+        if self._trial_runs:
+            return State.OPEN
+        self._trial_runs = True
+        return state
+
+    def succeeded(self) -> State | None:
+        """Close; returns the new state where that is a change."""
+        was_closed = self._opened_at is None
         self._failures = 0
         self._opened_at = None
         self._trial_runs = False
+        return None if was_closed else State.CLOSED
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float) -> State | None:
+        """Count a failure, which may open the breaker or end its trial; returns the new state where that is a change."""
+        before = self.state(now)
         self._failures += 1
         self._trial_runs = False
         if self._failures >= self._limit:
             self._opened_at = now
+        after = self.state(now)
+        return None if after is before else after
 
     def abandoned(self) -> None:
-        """The trial ended without showing how the upstream is: its client left."""
+        """End the trial without a result: its client left."""
         self._trial_runs = False

@@ -1,4 +1,4 @@
-"""The only user of aiohttp: it makes one call, keeps its clocks, repeats it; whatever the world does becomes a Failure."""
+"""The only user of aiohttp: makes one call, keeps its timeouts, retries it; network and provider errors become a Failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -20,15 +20,15 @@ from upstreams.answer.sse import EventParser, EventTooLarge
 from upstreams.calling.retry import pause_before_retry
 from upstreams.dialects.protocol import Dialect
 from upstreams.lenient_json import read_json
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Reasoning, Text, ToolCall
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Reasoning, Text, ToolCall
 
 Session: TypeAlias = aiohttp.ClientSession
 
-Emit: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
-"""Takes what a call says; returns an event to wait for before the next when there is no room for more."""
+Sink: TypeAlias = Callable[[list[Delta]], asyncio.Event | None]
+"""Takes deltas; returns the event to wait for before more is read (backpressure), or None to go on."""
 
 MAX_ERROR_BYTES = 64 * 1024
-"""How much of an error answer is read, in bytes: its first line says it all, and some are whole web pages."""
+"""How much of an error answer is read, in bytes: the message stands in its first lines, and some are whole web pages."""
 
 TAIL_SECONDS = 0.05
 """How long the end of a stream's body may lag behind its last event before the connection is given up instead of reused."""
@@ -36,21 +36,21 @@ TAIL_SECONDS = 0.05
 CLOCK_SLACK = 0.05
 """Part of a silence limit by which its timer may lag, so that a token does not cost a timer: 60 s may become 57 s."""
 
-FAULT_OF_EXCEPTION: Mapping[type[Exception], tuple[Fault, str]] = {
-    aiohttp.ClientConnectorDNSError: (Fault.UNREACHABLE, "the name was not resolved"),
-    aiohttp.ClientSSLError: (Fault.UNREACHABLE, "TLS failed"),
-    aiohttp.ConnectionTimeoutError: (Fault.UNREACHABLE, "connecting took too long"),
-    aiohttp.ServerDisconnectedError: (Fault.UNREACHABLE, "the connection was closed"),
-    aiohttp.InvalidURL: (Fault.UNREACHABLE, "the address is invalid"),
-    OSError: (Fault.UNREACHABLE, ""),
-    aiohttp.ClientPayloadError: (Fault.INTERRUPTED, ""),
-    HttpProcessingError: (Fault.MALFORMED, "not HTTP"),
-    aiohttp.ClientResponseError: (Fault.MALFORMED, "not HTTP"),
-    EventTooLarge: (Fault.TOO_LARGE, "an event without end"),
-    aiohttp.ClientError: (Fault.BROKEN, ""),
+KIND_OF_EXCEPTION: Mapping[type[Exception], tuple[ErrorKind, str]] = {
+    aiohttp.ClientConnectorDNSError: (ErrorKind.UNREACHABLE, "the name was not resolved"),
+    aiohttp.ClientSSLError: (ErrorKind.UNREACHABLE, "TLS failed"),
+    aiohttp.ConnectionTimeoutError: (ErrorKind.UNREACHABLE, "connecting took too long"),
+    aiohttp.ServerDisconnectedError: (ErrorKind.UNREACHABLE, "the connection was closed"),
+    aiohttp.InvalidURL: (ErrorKind.UNREACHABLE, "the address is invalid"),
+    OSError: (ErrorKind.UNREACHABLE, ""),
+    aiohttp.ClientPayloadError: (ErrorKind.INTERRUPTED, ""),
+    HttpProcessingError: (ErrorKind.MALFORMED, "not HTTP"),
+    aiohttp.ClientResponseError: (ErrorKind.MALFORMED, "not HTTP"),
+    EventTooLarge: (ErrorKind.TOO_LARGE, "an event without end"),
+    aiohttp.ClientError: (ErrorKind.BROKEN, ""),
 }
-"""What aiohttp raises, as fault and words; the first match counts. A connection that an upstream closed while idle is
-UNREACHABLE and so repeated: aiohttp repeats a GET on a fresh one, but never a POST."""
+"""What aiohttp raises, as kind and message; the first match counts. A connection that an upstream closed while idle is
+UNREACHABLE and so retried: aiohttp repeats a GET on a fresh one, but never a POST."""
 
 
 @asynccontextmanager
@@ -67,45 +67,45 @@ async def open_session(settings: Settings) -> AsyncIterator[Session]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """All that goes out to one upstream, and what it takes to read what comes back."""
+class PreparedRequest:
+    """A serialised request to one upstream, with the dialect that decodes its response."""
 
     url: URL
     headers: Mapping[str, str]
-    payload: bytes
+    body: bytes
     streamed: bool
     request: ChatRequest
     dialect: Dialect
 
 
 class Attempts:
-    """The attempts of one call under one deadline; what was said cannot be taken back, so only a silent one is repeated."""
+    """One call with its retries, under one deadline; output cannot be taken back, so no attempt with any is repeated."""
 
-    def __init__(self, asking: Asking, session: Session, limits: Settings, emit: Emit) -> None:
-        self._asking = asking
+    def __init__(self, request: PreparedRequest, session: Session, settings: Settings, sink: Sink) -> None:
+        self._request = request
         self._session = session
-        self._limits = limits
-        self._emit = emit
+        self._settings = settings
+        self._sink = sink
         self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + self._limits.api_request_timeout
+        self._deadline = self._loop.time() + self._settings.api_request_timeout
         self._clock = asyncio.timeout_at(self._deadline)
-        self._spoken = False
+        self._has_output = False
         self._size = 0
 
     async def run(self) -> Finish | Failure:
         try:
             async with self._clock:
-                return await self._try_until_said()
+                return await self._attempt_until_output()
         except TimeoutError:
-            if self._spoken and self._loop.time() >= self._deadline:
+            if self._has_output and self._loop.time() >= self._deadline:
                 return Finish("length")
-            return Failure(Fault.TIMEOUT)
+            return Failure(ErrorKind.TIMEOUT)
 
-    async def _try_until_said(self) -> Finish | Failure:
+    async def _attempt_until_output(self) -> Finish | Failure:
         attempt = 0
         while True:
-            end = await self._try()
-            if isinstance(end, Finish) or self._spoken or attempt >= self._limits.retries:
+            end = await self._attempt()
+            if isinstance(end, Finish) or self._has_output or attempt >= self._settings.retries:
                 return end
             pause = pause_before_retry(end, attempt)
             if pause is None or self._loop.time() + pause >= self._deadline:
@@ -114,90 +114,89 @@ class Attempts:
             await asyncio.sleep(pause)
             attempt += 1
 
-    async def _try(self) -> Finish | Failure:
-        asking = self._asking
-        if asking.streamed:
-            self._expect_within(self._limits.first_token_timeout)
+    async def _attempt(self) -> Finish | Failure:
+        request = self._request
+        if request.streamed:
+            self._set_timeout(self._settings.first_token_timeout)
         answered = False
         try:
             async with self._session.post(
-                asking.url, data=asking.payload, headers=asking.headers, allow_redirects=False
+                request.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
                 answered = True
                 return await self._read(response)
-        except tuple(FAULT_OF_EXCEPTION) as error:
-            fault, words = next(row for kind, row in FAULT_OF_EXCEPTION.items() if isinstance(error, kind))
-            return Failure(Fault.INTERRUPTED if answered and fault is Fault.UNREACHABLE else fault, message=words)
+        except tuple(KIND_OF_EXCEPTION) as error:
+            kind, message = next(row for type, row in KIND_OF_EXCEPTION.items() if isinstance(error, type))
+            return Failure(ErrorKind.INTERRUPTED if answered and kind is ErrorKind.UNREACHABLE else kind, message=message)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Finish | Failure:
-        dialect = self._asking.dialect
+        dialect = self._request.dialect
         if response.status != 200:
             payload = _read_payload(await _read_at_most(response, MAX_ERROR_BYTES))
-            failure = dialect.failure(response.status, payload)
-            return replace(failure, retry_after=read_retry_after(response.headers, time.time()))
+            return dialect.failure(response.status, payload, read_retry_after(response.headers, time.time()))
         if response.content_type == "text/html":
-            return Failure(Fault.MALFORMED, message="a web page instead of an answer")
-        if self._asking.streamed and response.content_type != "application/json":
+            return Failure(ErrorKind.MALFORMED, message="a web page instead of an answer")
+        if self._request.streamed and response.content_type != "application/json":
             return await self._read_stream(response, dialect)
         return await self._read_whole(response, dialect)
 
     async def _read_whole(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
-        if self._asking.streamed:
+        if self._request.streamed:
             self._clock.reschedule(self._deadline)
-        limit = self._limits.max_answer_bytes
+        limit = self._settings.max_answer_bytes
         body = await _read_at_most(response, limit)
         if len(body) > limit:
-            return Failure(Fault.TOO_LARGE)
+            return Failure(ErrorKind.TOO_LARGE)
         try:
             payload = read_json(body)
         except ValueError:
-            return Failure(Fault.MALFORMED, message="an answer that is no JSON")
-        return await self._pass_on(dialect.answer(payload, self._asking.request), response) or Failure(Fault.MALFORMED)
+            return Failure(ErrorKind.MALFORMED, message="an answer that is no JSON")
+        return await self._emit(dialect.answer(payload, self._request.request), response) or Failure(ErrorKind.MALFORMED)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
-        reader = dialect.Reader(self._asking.request)
+        reader = dialect.Reader(self._request.request)
         try:
             async for data in response.content.iter_any():
                 deltas: list[Delta] = []
                 for event in parser.feed(data):
                     deltas += reader.read(event)
-                if deltas and (end := await self._pass_on(deltas, response)):
+                if deltas and (end := await self._emit(deltas, response)):
                     await _finish_body(response)
                     return end
         except aiohttp.ClientPayloadError:
             # The reader knows whether anything is missing: a finish reason may have come before the connection broke.
-            return await self._pass_on(reader.close(), response) or Failure(Fault.INTERRUPTED)
+            return await self._emit(reader.close(), response) or Failure(ErrorKind.INTERRUPTED)
         deltas = [delta for event in parser.close() for delta in reader.read(event)]
-        return await self._pass_on(deltas + reader.close(), response) or Failure(Fault.INTERRUPTED)
+        return await self._emit(deltas + reader.close(), response) or Failure(ErrorKind.INTERRUPTED)
 
-    async def _pass_on(self, deltas: list[Delta], response: aiohttp.ClientResponse) -> Finish | Failure | None:
-        """Emit pieces and usage; hold the end back and return it, for only the caller knows whether it is the last word."""
+    async def _emit(self, deltas: list[Delta], response: aiohttp.ClientResponse) -> Finish | Failure | None:
+        """Pass pieces and usage to the sink; hold the end back and return it: only the caller knows whether it will retry."""
         last = deltas[-1] if deltas else None
         end = last if isinstance(last, Finish | Failure) else None
-        said = deltas[:-1] if end else deltas
-        if not said:
+        output = deltas[:-1] if end else deltas
+        if not output:
             return end
-        self._size += sum(map(_size_of, said))
-        if self._size > self._limits.max_answer_bytes:
-            return Failure(Fault.TOO_LARGE)
-        self._spoken = True
-        room = self._emit(said)
+        self._size += sum(map(_size_of, output))
+        if self._size > self._settings.max_answer_bytes:
+            return Failure(ErrorKind.TOO_LARGE)
+        self._has_output = True
+        resume = self._sink(output)
         if end is not None:
             return end
-        if room is not None:
-            # Here the client is slow or hears another, not the upstream: its silence does not count.
+        if resume is not None:
+            # Backpressure: the client is slow or another seat is live, so the upstream's silence does not count.
             self._clock.reschedule(None)
-            with _unread(response):
-                await room.wait()
-        self._expect_within(self._limits.idle_timeout)
+            with _paused(response):
+                await resume.wait()
+        self._set_timeout(self._settings.idle_timeout)
         return None
 
-    def _expect_within(self, seconds: float) -> None:
-        """Let the call time out unless something is said within so many seconds."""
+    def _set_timeout(self, seconds: float) -> None:
+        """Let the call time out unless output comes within so many seconds."""
         when = min(self._deadline, self._loop.time() + seconds)
         armed = self._clock.when()
-        # The total deadline is exact: what was said until then is an answer that was cut, before it a silence.
+        # The total deadline is exact: at it an answer with output is cut, before it a silence has timed out.
         slack = 0 if when == self._deadline else seconds * CLOCK_SLACK
         if armed is None or abs(when - armed) > slack:
             self._clock.reschedule(when)
@@ -220,8 +219,8 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _unread(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Leave what comes in the kernel's buffer: so it is read in one go later, and a slow client stops the upstream."""
+def _paused(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Pause reading, so that what comes waits in the kernel's buffer: TCP slows the upstream, and later it is read at once."""
     connection = response.connection
     transport = None if connection is None else connection.transport
     if transport is not None and not transport.is_closing():

@@ -1,4 +1,4 @@
-"""One upstream, ready to be asked: puts a request into its words and heeds its breaker; the wire is not its affair."""
+"""One upstream, ready to be called: translates a request, obeys the circuit breaker; knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from yarl import URL
 
 from settings import Settings
 from upstreams.calling.breaker import Breaker, State
-from upstreams.calling.http import Asking, Attempts, Emit, Session
-from upstreams.calling.retry import CLIENTS_OWN
+from upstreams.calling.http import Attempts, PreparedRequest, Session, Sink
+from upstreams.calling.retry import NOT_COUNTED
 from upstreams.rows import Row
-from upstreams.values import ChatRequest, Failure, Fault, Finish, Json
+from upstreams.values import ChatRequest, ErrorKind, Failure, Finish, Json
 
 log = logging.getLogger("rawbot")
 
 _OTHER_NAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
-def with_defaults(fields: Json, defaults: Json) -> Json:
+def with_defaults(parameters: Json, defaults: Json) -> Json:
     """Return the parameters with defaults for those that are absent, also under OpenAI's other name for the same thing."""
-    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in fields}
-    return {**absent, **fields}
+    absent = {name: value for name, value in defaults.items() if _OTHER_NAME.get(name) not in parameters}
+    return {**absent, **parameters}
 
 
 class Upstream:
-    """One row, ready to be asked."""
+    """One row with its circuit breaker and its connections, ready to be called."""
 
     def __init__(self, row: Row, session: Session, settings: Settings) -> None:
         self.row = row
@@ -39,24 +39,32 @@ class Upstream:
         self._headers = row.headers_to_send()
 
     @property
+    def provider(self) -> str:
+        return self.row.provider
+
+    @property
+    def id(self) -> str:
+        return self.row.id
+
+    @property
     def state(self) -> State:
         return self.breaker.state(asyncio.get_running_loop().time())
 
     def prepare(self, request: ChatRequest, defaults: Json) -> list[Call]:
-        """Put a request into the upstream's words: what the client said, else the row's defaults, else `defaults`.
+        """Translate a request, with the client's parameters, else the row's defaults, else `defaults`.
 
-        That is one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
+        Returns one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
         """
-        fields = with_defaults(with_defaults(request.fields, self.row.defaults), defaults)
-        request = replace(request, fields=fields)
+        parameters = with_defaults(with_defaults(request.parameters, self.row.defaults), defaults)
+        request = replace(request, parameters=parameters)
         outgoing = self.row.dialect.body(self.row.model, request)
-        times = fields["n"] if "n" in outgoing.dropped else 1
+        times = parameters["n"] if "n" in outgoing.dropped else 1
         dropped = tuple(name for name in outgoing.dropped if name != "n")
         streamed = outgoing.body.get("stream") is True
         # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.
-        payload = bytes(memoryview(orjson.dumps(outgoing.body)))
-        asking = Asking(self._url, self._headers, payload, streamed, request, self.row.dialect)
-        return [Call(self, asking, dropped)] * times
+        body = bytes(memoryview(orjson.dumps(outgoing.body)))
+        prepared = PreparedRequest(self._url, self._headers, body, streamed, request, self.row.dialect)
+        return [Call(self, prepared, dropped)] * times
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,45 +72,41 @@ class Call:
     """One request to one upstream, ready to be sent."""
 
     upstream: Upstream
-    asking: Asking
+    prepared: PreparedRequest
     dropped: tuple[str, ...]
 
     @property
     def provider(self) -> str:
-        return self.upstream.row.provider
+        return self.upstream.provider
 
     @property
     def id(self) -> str:
-        return self.upstream.row.id
+        return self.upstream.id
 
-    async def run(self, emit: Emit) -> None:
-        """Ask, and emit what is said: any number of pieces, at most one Usage, exactly one Finish or Failure.
+    async def run(self, sink: Sink) -> None:
+        """Call, and pass the deltas to the sink: any number of pieces, at most one Usage, exactly one Finish or Failure.
 
-        Raises nothing that the world can do; only a bug or a cancellation gets out.
+        Network and provider errors end in a Failure; only bugs and CancelledError are raised.
         """
         breaker = self.upstream.breaker
         loop = asyncio.get_running_loop()
-        is_trial = breaker.state(loop.time()) is State.HALF_OPEN
-        if not breaker.allows(loop.time()):
-            emit([Failure(Fault.SKIPPED)])
+        admitted = breaker.admit(loop.time())
+        if admitted is State.OPEN:
+            sink([Failure(ErrorKind.SKIPPED)])
             return
         try:
-            end = await Attempts(self.asking, self.upstream.session, self.upstream.settings, emit).run()
+            end = await Attempts(self.prepared, self.upstream.session, self.upstream.settings, sink).run()
         except BaseException:
-            if is_trial:
+            if admitted is State.HALF_OPEN:
                 breaker.abandoned()
             raise
-        before = breaker.state(loop.time())
-        if isinstance(end, Failure) and end.fault not in CLIENTS_OWN:
-            breaker.failed(loop.time())
-        else:
-            breaker.succeeded()
-        if (after := breaker.state(loop.time())) is not before:
-            log.warning("upstream %s: its breaker is %s", self.upstream.row.id, after.value)
-        emit([self._without_token(end)])
+        counted = isinstance(end, Failure) and end.kind not in NOT_COUNTED
+        if changed := breaker.failed(loop.time()) if counted else breaker.succeeded():
+            log.warning("upstream %s: its breaker is %s", self.upstream.id, changed.value)
+        sink([self._without_token(end)])
 
     def _without_token(self, end: Finish | Failure) -> Finish | Failure:
-        """Take the token out of an upstream's words, whatever it looks like: some say which one they refused."""
+        """Redact the token in an upstream's message, whatever it looks like: some repeat the one that they refused."""
         token = self.upstream.row.token
         if isinstance(end, Failure) and token and token in end.message:
             return replace(end, message=end.message.replace(token, "…"))

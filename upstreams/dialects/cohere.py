@@ -9,13 +9,13 @@ import re
 from typing import Any
 
 from upstreams.answer.chunks import FinishTable, PayloadReader, read_content, read_end, read_error, read_part
-from upstreams.answer.errors import clean, read_failure, read_message
-from upstreams.answer.tool_calls import Calls
+from upstreams.answer.errors import read_failure, read_message, redact
+from upstreams.answer.tool_calls import ToolCallAssembler
 from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
-from upstreams.request.messages import IMAGE, TEXT, Turn, Turns
-from upstreams.request.parameters import Field, Fields, NotTaken, clamp
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Json, Outgoing, Reasoning, Usage
+from upstreams.request.messages import IMAGE, TEXT, RoleRule, RoleRules
+from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
 
 _NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
 """Models older than command-r7b-12-2024, with which `tool_choice` came: https://docs.cohere.com/reference/chat."""
@@ -30,7 +30,7 @@ def _response_format(value: Any) -> Json:
     kind = as_text(as_object(value).get("type"))
     schema = as_object(as_object(value).get("json_schema")).get("schema")
     if kind not in ("json_object", "json_schema"):
-        raise NotTaken
+        raise Unsupported
     return {"type": "json_object", **({"json_schema": schema} if schema else {})}
 
 
@@ -44,20 +44,20 @@ def _thinking(effort: str) -> Json:
     return {"type": "disabled" if effort == "none" else "enabled"}
 
 
-FIELDS: Fields = {
-    "temperature": Field("temperature", clamp(0, 1), "0–1"),
-    "top_p": Field("p", clamp(0.01, 0.99), "0.01–0.99"),
-    "max_tokens": Field("max_tokens"),
-    "max_completion_tokens": Field("max_tokens"),
-    "stop": Field("stop_sequences", parameters.one_or_more, "up to 5"),
-    "seed": Field("seed", abs, "0 and up"),
-    "frequency_penalty": Field("frequency_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
-    "presence_penalty": Field("presence_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
-    "response_format": Field("response_format", _response_format, "not with tools"),
-    "tools": Field("tools", _tools, "functions, with parameters"),
-    "tool_choice": Field("tool_choice", parameters.translate({"required": "REQUIRED"}), "newer models"),
-    "logprobs": Field("logprobs"),
-    "reasoning_effort": Field("thinking", _thinking, "none or not; reasoning models"),
+PARAMETERS: Parameters = {
+    "temperature": Parameter("temperature", clamp(0, 1), "0–1"),
+    "top_p": Parameter("p", clamp(0.01, 0.99), "0.01–0.99"),
+    "max_tokens": Parameter("max_tokens"),
+    "max_completion_tokens": Parameter("max_tokens"),
+    "stop": Parameter("stop_sequences", parameters.one_or_more, "up to 5"),
+    "seed": Parameter("seed", abs, "0 and up"),
+    "frequency_penalty": Parameter("frequency_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
+    "presence_penalty": Parameter("presence_penalty", clamp(0, 1), "0–1; only the larger of the two penalties"),
+    "response_format": Parameter("response_format", _response_format, "not with tools"),
+    "tools": Parameter("tools", _tools, "functions, with parameters"),
+    "tool_choice": Parameter("tool_choice", parameters.translate({"required": "REQUIRED"}), "newer models"),
+    "logprobs": Parameter("logprobs"),
+    "reasoning_effort": Parameter("thinking", _thinking, "none or not; reasoning models"),
 }
 
 FINISH: FinishTable = {
@@ -65,27 +65,27 @@ FINISH: FinishTable = {
     "STOP_SEQUENCE": "stop",
     "MAX_TOKENS": "length",
     "TOOL_CALL": "tool_calls",
-    "ERROR": Fault.BROKEN,
-    "TIMEOUT": Fault.TIMEOUT,
+    "ERROR": ErrorKind.BROKEN,
+    "TIMEOUT": ErrorKind.TIMEOUT,
     "ERROR_TOXIC": "content_filter",
     "ERROR_LIMIT": "length",
-    "USER_CANCEL": Fault.INTERRUPTED,
+    "USER_CANCEL": ErrorKind.INTERRUPTED,
 }
 
 PATH = "/v2/chat"
 
-_TURNS: Turns = {
-    "system": Turn("system", TEXT),
-    "developer": Turn("system", TEXT),
-    "user": Turn("user", {**TEXT, **IMAGE}),
-    "assistant": Turn("assistant", TEXT, {"tool_calls": messages.tool_calls}),
-    "tool": Turn("tool", members={"tool_call_id": as_text}),
+_ROLES: RoleRules = {
+    "system": RoleRule("system", TEXT),
+    "developer": RoleRule("system", TEXT),
+    "user": RoleRule("user", {**TEXT, **IMAGE}),
+    "assistant": RoleRule("assistant", TEXT, {"tool_calls": messages.tool_calls}),
+    "tool": RoleRule("tool", members={"tool_call_id": as_text}),
 }
 
-_SPEAKING = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
-"""Events with a piece of the answer in them; all others, among them citations and those unknown, say nothing to a client."""
+_PIECES = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"})
+"""Events with a piece of the answer in them; all others, such as citations and unknown ones, hold nothing for a client."""
 
-_FAULTS = {"TOO_MANY_TOKENS": Fault.CONTEXT_LENGTH}
+_ERRORS = {"TOO_MANY_TOKENS": ErrorKind.CONTEXT_LENGTH}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -95,25 +95,25 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    wanted = tools.without_choice(request.fields)
+    wanted = tools.without_choice(request.parameters)
     names = _names(request)
-    members, dropped = parameters.to_wire(FIELDS, tools.rename_definitions(wanted, names), _refused(model, wanted))
+    members, dropped = parameters.to_wire(PARAMETERS, tools.rename_definitions(wanted, names), _refused(model, wanted))
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
-    dropped += tools.find_dropped(request.fields, *([] if strict else ["strict"]))
-    dropped += messages.find_dropped(request.messages, _TURNS)
+    dropped += tools.find_dropped(request.parameters, *([] if strict else ["strict"]))
+    dropped += messages.find_dropped(request.messages, _ROLES)
     history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
-    said = messages.to_wire(history, _TURNS)
-    asked = {"model": model, "messages": messages.lead_with_system(said), **members, **strict}
+    conversation = messages.lead_with_system(messages.to_wire(history, _ROLES))
+    asked = {"model": model, "messages": conversation, **members, **strict}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    if failure := read_error(payload, _FAULTS):
+    if failure := read_error(payload, _ERRORS):
         return [failure]
     reason = as_text(payload.get("finish_reason"))
     message = as_object(payload.get("message"))
     if not message and not reason:
-        return [Failure(Fault.MALFORMED, message=clean(read_message(payload)) or "an answer without a message")]
+        return [Failure(ErrorKind.MALFORMED, message=redact(read_message(payload)) or "an answer without a message")]
     calls = _calls(request)
     pieces = _read_pieces(message, calls, None, payload.get("id"), payload.get("logprobs"))
     return pieces + read_end({0: reason}, _read_usage(payload.get("usage")), calls, FINISH)
@@ -127,7 +127,7 @@ class Reader(PayloadReader):
 
     def _read_payload(self, payload: Any) -> list[Delta]:
         kind = as_text(as_object(payload).get("type"))
-        if kind in _SPEAKING:
+        if kind in _PIECES:
             message = as_object(as_object(payload.get("delta")).get("message"))
             return _read_pieces(message, self._calls, payload.get("index"), self._id, payload.get("logprobs"))
         if kind == "message-start":
@@ -146,13 +146,13 @@ class Reader(PayloadReader):
         return read_end(reasons, _read_usage(delta.get("usage")), self._calls, FINISH, as_text(delta.get("error")))
 
     def _read_error(self, kind: str, payload: Any) -> Failure | None:
-        """Read an event without a type as an error answer, which has words; one with an unknown type may come to exist."""
-        failure = read_error(payload, _FAULTS)
-        return failure or (read_failure(None, payload, _FAULTS) if not kind and read_message(payload) else None)
+        """Read an event without a type as an error answer, which has a message; an unknown type may be a new one."""
+        failure = read_error(payload, _ERRORS)
+        return failure or (read_failure(None, payload, _ERRORS) if not kind and read_message(payload) else None)
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _FAULTS)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, _ERRORS, retry_after)
 
 
 def _refused(model: str, wanted: Json) -> set[str]:
@@ -179,19 +179,19 @@ def _all_strict(wanted: Json) -> bool:
 
 def _names(request: ChatRequest) -> dict[str, str]:
     """Return other names for the tools whose names Cohere refuses: it wants those of variables."""
-    return tools.substitute(tools.names_in(request), _NAME, _rename)
+    return tools.substitute(tools.names_in(request), _NAME, _legalise)
 
 
-def _rename(name: str, attempt: int) -> str:
+def _legalise(name: str, attempt: int) -> str:
     legal = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return ("_" if legal[0].isdigit() else "") + legal + (f"_{attempt + 1}" if attempt else "")
 
 
-def _calls(request: ChatRequest) -> Calls:
-    return Calls({theirs: ours for ours, theirs in _names(request).items()})
+def _calls(request: ChatRequest) -> ToolCallAssembler:
+    return ToolCallAssembler({theirs: ours for ours, theirs in _names(request).items()})
 
 
-def _read_pieces(message: Json, calls: Calls, index: Any, answer_id: Any, logprobs: Any) -> list[Delta]:
+def _read_pieces(message: Json, calls: ToolCallAssembler, index: Any, answer_id: Any, logprobs: Any) -> list[Delta]:
     """Read a message, or the delta of one, in which one object stands for a list, and its index beside it."""
     deltas: list[Delta] = []
     if plan := as_text(message.get("tool_plan")):

@@ -16,20 +16,20 @@ from upstreams.answer.errors import read_failure
 from upstreams.answer.sse import Event
 from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
-from upstreams.request.messages import IMAGE, TEXT, Message, Turn, Turns
-from upstreams.request.parameters import Field, Fields, NotTaken, clamp
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Finish, Json, Outgoing, Text, Usage
+from upstreams.request.messages import IMAGE, TEXT, Message, RoleRule, RoleRules
+from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
 
 
 def _response_format(value: Any) -> Json:
-    """Keep the members that Mistral knows. It wants the word JSON in the prompt too: that is the client's to write."""
+    """Keep the members that Mistral knows. Mistral wants the word JSON in the prompt too: that is left to the client."""
     kind = as_text(as_object(value).get("type"))
     if kind == "json_schema":
         schema = as_object(as_object(value).get("json_schema"))
         kept = {name: schema[name] for name in ("name", "description", "schema", "strict") if schema.get(name) is not None}
         return {"type": kind, "json_schema": kept}
     if kind not in ("text", "json_object"):
-        raise NotTaken
+        raise Unsupported
     return {"type": kind}
 
 
@@ -38,37 +38,37 @@ def _prediction(value: Any) -> Json:
 
 
 def _tool_choice(value: Any) -> Any:
-    """Keep the words, and the object that names a function."""
+    """Keep a string, and the object that names a function."""
     if isinstance(value, str):
         return value
     name = as_text(as_object(as_object(value).get("function")).get("name"))
     if not name:
-        raise NotTaken
+        raise Unsupported
     return {"type": "function", "function": {"name": name}}
 
 
 _EFFORT = {"none": "none", "minimal": "none", "low": "high", "medium": "high", "high": "high", "xhigh": "high", "max": "high"}
 """Two degrees have an effect, say the docs of August 2026, and one of the two published specifications knows no others."""
 
-FIELDS: Fields = {
-    "temperature": Field("temperature", clamp(0, 1.5), "0–1.5"),
-    "top_p": Field("top_p", clamp(0.001, 1), "above 0, up to 1"),
-    "max_tokens": Field("max_tokens"),
-    "max_completion_tokens": Field("max_tokens"),
-    "stop": Field("stop", parameters.one_or_more),
-    "seed": Field("random_seed", abs, "0 and up"),
-    "n": Field("n"),
-    "frequency_penalty": Field("frequency_penalty"),
-    "presence_penalty": Field("presence_penalty"),
-    "response_format": Field("response_format", _response_format),
-    "tools": Field("tools", tools.define("strict"), "functions, with parameters"),
-    "tool_choice": Field("tool_choice", _tool_choice),
-    "parallel_tool_calls": Field("parallel_tool_calls"),
-    "reasoning_effort": Field("reasoning_effort", parameters.translate(_EFFORT), "none or high"),
-    "prediction": Field("prediction", _prediction),
-    "metadata": Field("metadata"),
-    "prompt_cache_key": Field("prompt_cache_key"),
-    "service_tier": Field(
+PARAMETERS: Parameters = {
+    "temperature": Parameter("temperature", clamp(0, 1.5), "0–1.5"),
+    "top_p": Parameter("top_p", clamp(0.001, 1), "above 0, up to 1"),
+    "max_tokens": Parameter("max_tokens"),
+    "max_completion_tokens": Parameter("max_tokens"),
+    "stop": Parameter("stop", parameters.one_or_more),
+    "seed": Parameter("random_seed", abs, "0 and up"),
+    "n": Parameter("n"),
+    "frequency_penalty": Parameter("frequency_penalty"),
+    "presence_penalty": Parameter("presence_penalty"),
+    "response_format": Parameter("response_format", _response_format),
+    "tools": Parameter("tools", tools.define("strict"), "functions, with parameters"),
+    "tool_choice": Parameter("tool_choice", _tool_choice),
+    "parallel_tool_calls": Parameter("parallel_tool_calls"),
+    "reasoning_effort": Parameter("reasoning_effort", parameters.translate(_EFFORT), "none or high"),
+    "prediction": Parameter("prediction", _prediction),
+    "metadata": Parameter("metadata"),
+    "prompt_cache_key": Parameter("prompt_cache_key"),
+    "service_tier": Parameter(
         "service_tier", parameters.translate({"auto": "auto", "default": "standard_only"}), "auto or standard_only"
     ),
 }
@@ -78,23 +78,23 @@ FINISH: FinishTable = {
     "length": "length",
     "model_length": "length",
     "tool_calls": "tool_calls",
-    "error": Fault.BROKEN,
+    "error": ErrorKind.BROKEN,
 }
 
 PATH = "/chat/completions"
 
-_TURNS: Turns = {
-    "system": Turn("system", TEXT),
-    "developer": Turn("system", TEXT),
-    "user": Turn("user", {**TEXT, **IMAGE}),
-    "assistant": Turn("assistant", TEXT, {"tool_calls": messages.tool_calls}),
-    "tool": Turn("tool", members={"tool_call_id": as_text, "name": as_text}),
+_ROLES: RoleRules = {
+    "system": RoleRule("system", TEXT),
+    "developer": RoleRule("system", TEXT),
+    "user": RoleRule("user", {**TEXT, **IMAGE}),
+    "assistant": RoleRule("assistant", TEXT, {"tool_calls": messages.tool_calls}),
+    "tool": RoleRule("tool", members={"tool_call_id": as_text, "name": as_text}),
 }
 
 _ID = re.compile(r"[A-Za-z0-9]{9}")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-_FAULTS = {"1500": Fault.MODEL_NOT_FOUND, "3051": Fault.CONTEXT_LENGTH, "3505": Fault.UNAVAILABLE}
+_ERRORS = {"1500": ErrorKind.MODEL_NOT_FOUND, "3051": ErrorKind.CONTEXT_LENGTH, "3505": ErrorKind.UNAVAILABLE}
 """Mistral's codes where they say more than the status: unknown model, prompt too large, no capacity for this model.
 
 Quoted in https://github.com/tmc/langchaingo/issues/1233 and in logs of the SDK; all three come with status 400 or 429.
@@ -106,22 +106,22 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    wanted = tools.without_allowed(request.fields)
-    members, dropped = parameters.to_wire(FIELDS, wanted)
-    dropped += tools.find_dropped(request.fields) + messages.find_dropped(request.messages, _TURNS)
+    wanted = tools.without_allowed(request.parameters)
+    members, dropped = parameters.to_wire(PARAMETERS, wanted)
+    dropped += tools.find_dropped(request.parameters) + messages.find_dropped(request.messages, _ROLES)
     asked = {"model": model, "messages": _messages(request), **members}
     return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
 
 
 def answer(payload: Any, request: ChatRequest) -> list[Delta]:
-    deltas = read_completion(payload, FINISH, _FAULTS)
+    deltas = read_completion(payload, FINISH, _ERRORS)
     echo = _echo_of(request)
     return echo.strip(deltas) if echo else deltas
 
 
 class Reader(ChunkReader):
     def __init__(self, request: ChatRequest) -> None:
-        super().__init__(FINISH, _FAULTS)
+        super().__init__(FINISH, _ERRORS)
         self._echo = _echo_of(request)
 
     def read(self, event: Event) -> list[Delta]:
@@ -133,18 +133,21 @@ class Reader(ChunkReader):
         return self._echo.strip(deltas) if self._echo else deltas
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload, _FAULTS)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, _ERRORS, retry_after)
 
 
 def _messages(request: ChatRequest) -> list[Message]:
-    """Roles in the order that Mistral takes: somebody speaks between a tool and the user, and the last word asks for more."""
+    """Translate the conversation in the order that Mistral takes.
+
+    It wants an assistant turn between a tool result and the next user turn, and no system turn at the end.
+    """
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
-    said = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _TURNS)
-    if said and said[-1]["role"] == "system":
-        said = messages.lead_with_system(said)
-    ordered = said[:1]
-    for before, message in pairwise(said):
+    conversation = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _ROLES)
+    if conversation and conversation[-1]["role"] == "system":
+        conversation = messages.lead_with_system(conversation)
+    ordered = conversation[:1]
+    for before, message in pairwise(conversation):
         if (before["role"], message["role"]) == ("tool", "user"):
             ordered.append({"role": "assistant", "content": "OK."})
         ordered.append(message)
@@ -154,17 +157,17 @@ def _messages(request: ChatRequest) -> list[Message]:
 def _shorten(id: str, attempt: int) -> str:
     """Make nine letters and digits of an id, the same in every request of a conversation."""
     number = int.from_bytes(sha256(f"{attempt} {id}".encode("utf-8", "surrogatepass")).digest()[:8])
-    return "".join(_ALPHABET[number // 62**place % 62] for place in range(9))
+    return "".join(_ALPHABET[number // 62**digit % 62] for digit in range(9))
 
 
-def _is_prefix(said: list[Message]) -> bool:
-    """Tell whether the client wrote the beginning of the answer itself: the assistant has the last word."""
-    return bool(said) and said[-1]["role"] == "assistant" and "tool_calls" not in said[-1]
+def _is_prefix(conversation: list[Message]) -> bool:
+    """Tell whether the client wrote the beginning of the answer itself: the last message is the assistant's."""
+    return bool(conversation) and conversation[-1]["role"] == "assistant" and "tool_calls" not in conversation[-1]
 
 
 def _echo_of(request: ChatRequest) -> _Echo | None:
-    said = messages.to_wire(request.messages, _TURNS)
-    return _Echo(messages.read_text(said[-1]["content"])) if _is_prefix(said) else None
+    conversation = messages.to_wire(request.messages, _ROLES)
+    return _Echo(messages.read_text(conversation[-1]["content"])) if _is_prefix(conversation) else None
 
 
 class _Echo:

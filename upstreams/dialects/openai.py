@@ -1,4 +1,4 @@
-"""The dialect of OpenAI and of all servers that follow it: what the client said goes through untouched."""
+"""The dialect of OpenAI and of all servers that follow it: what the client sent goes through untouched."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
 from upstreams.answer.errors import read_failure
-from upstreams.request.parameters import Fields
-from upstreams.values import ChatRequest, Delta, Failure, Fault, Outgoing
+from upstreams.request.parameters import Parameters
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Outgoing
 
-FIELDS: Fields = {}
-"""Empty: there is nothing to translate, and a field unknown to us may well be known to the server."""
+PARAMETERS: Parameters = {}
+"""Empty: there is nothing to translate, and a parameter unknown to us may well be known to the server."""
 
 FINISH: FinishTable = {
     "stop": "stop",
@@ -18,7 +18,7 @@ FINISH: FinishTable = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    "error": Fault.BROKEN,
+    "error": ErrorKind.BROKEN,
 }
 
 PATH = "/chat/completions"
@@ -29,7 +29,7 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.fields}
+    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.parameters}
     if request.stream:
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     return Outgoing(asked)
@@ -44,5 +44,5 @@ class Reader(ChunkReader):
         super().__init__(FINISH)
 
 
-def failure(status: int, payload: Any) -> Failure:
-    return read_failure(status, payload)
+def failure(status: int, payload: Any, retry_after: float | None = None) -> Failure:
+    return read_failure(status, payload, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""What a dialect is: a module of pure functions between OpenAI's words and a provider's; checked by mypy, never subclassed."""
+"""What a dialect is: a module of pure functions between OpenAI's API and a provider's; checked by mypy, never subclassed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from upstreams.answer.sse import Event
-from upstreams.request.parameters import Fields
-from upstreams.values import ChatRequest, Delta, Failure, Fault, FinishReason, Outgoing
+from upstreams.request.parameters import Parameters
+from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, FinishReason, Outgoing
 
 
 class EventReader(Protocol):
-    """Turns the events of one streamed answer into deltas; one is made per call, for it remembers."""
+    """RoleRules the events of one streamed answer into deltas; one is made per call, for it remembers."""
 
     def read(self, event: Event) -> list[Delta]:
-        """Return what this event says; never raises, whatever it holds."""
+        """Return the deltas of an event; never raises, whatever it holds."""
         ...
 
     def close(self) -> list[Delta]:
-        """Return what the end of the stream says: a Failure where it came too early."""
+        """Return the deltas that the end of the stream brings: a Failure where it came too early."""
         ...
 
 
@@ -26,10 +26,10 @@ class Dialect(Protocol):
     """The names that every dialect has, in this order."""
 
     @property
-    def FIELDS(self) -> Fields: ...  # noqa: N802 - a constant of a module
+    def PARAMETERS(self) -> Parameters: ...  # noqa: N802 - a constant of a module
 
     @property
-    def FINISH(self) -> Mapping[str, FinishReason | Fault]: ...  # noqa: N802
+    def FINISH(self) -> Mapping[str, FinishReason | ErrorKind]: ...  # noqa: N802
 
     @property
     def PATH(self) -> str: ...  # noqa: N802
@@ -39,7 +39,7 @@ class Dialect(Protocol):
         ...
 
     def body(self, model: str, request: ChatRequest) -> Outgoing:
-        """Return what to ask; never changes the request."""
+        """Translate a request; never changes it."""
         ...
 
     def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:
@@ -50,6 +50,6 @@ class Dialect(Protocol):
         """Return a reader of the streamed answer to this request."""
         ...
 
-    def failure(self, status: int, payload: Any) -> Failure:
-        """Turn an answer with an error status into a Failure."""
+    def failure(self, status: int, payload: Any, retry_after: float | None = None) -> Failure:
+        """Turn an answer with an error status into a Failure; its headers ask to wait `retry_after` seconds."""
         ...

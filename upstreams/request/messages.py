@@ -1,4 +1,4 @@
-"""Message lists, from OpenAI's form to a provider's: tables of what each role may hold, and the orders that are demanded."""
+"""Translates OpenAI's messages into a provider's, by a table of what each role may hold, and orders them as it demands."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Message: TypeAlias = dict[str, Any]
 """A message that was built here, so it may be built further."""
 
 Part: TypeAlias = Callable[[Json], Any]
-"""Turns a part of a message's content into the provider's; what is empty is left out."""
+"""RoleRules a part of a message's content into the provider's; what is empty is left out."""
 
 SEPARATOR = "\n"
 """What stands between parts that become one string: nobody who sends "Hello" and "World" apart means them to be one word."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What a provider takes of the messages of one role: its name there, the parts of its content, its other members.
+class RoleRule:
+    """What a provider takes of the messages of one role: the role's name there, the parts of its content, its other members.
 
     Without `parts` the content has to be a string. What is not in the table is never sent.
     """
@@ -31,7 +31,7 @@ class Turn:
     members: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
-Turns: TypeAlias = Mapping[str, Turn]
+RoleRules: TypeAlias = Mapping[str, RoleRule]
 """OpenAI's role → what the provider takes of it."""
 
 
@@ -41,10 +41,10 @@ def text_part(part: Json) -> Any:
 
 
 def image_part(part: Json) -> Any:
-    """Keep address (or data URI) and detail of an image: which model can see is the provider's to say."""
+    """Keep address (or data URI) and detail of an image: the provider knows which of its models take images."""
     image = part.get("image_url")
-    said = {"url": image} if isinstance(image, str) else as_object(image)
-    url = {name: said[name] for name in ("url", "detail") if as_text(said.get(name))}
+    given = {"url": image} if isinstance(image, str) else as_object(image)
+    url = {name: given[name] for name in ("url", "detail") if as_text(given.get(name))}
     return {"type": "image_url", "image_url": url} if "url" in url else None
 
 
@@ -65,15 +65,15 @@ TEXT: Mapping[str, Part] = {"text": text_part, "refusal": text_part}
 IMAGE: Mapping[str, Part] = {"image_url": image_part}
 
 
-def to_wire(messages: tuple[Json, ...], turns: Turns) -> list[Message]:
-    """Say the conversation in a provider's form; a message with nothing left in it is left out, for providers refuse those."""
-    said = (_say(message, turns[role]) for message in messages if (role := as_text(message.get("role"))) in turns)
-    return [message for message in said if message["role"] == "tool" or message.keys() > {"role"}]
+def to_wire(messages: tuple[Json, ...], rules: RoleRules) -> list[Message]:
+    """Translate the conversation; a message with nothing left in it is left out, for providers refuse empty ones."""
+    translated = (_translate(message, rules[role]) for message in messages if (role := as_text(message.get("role"))) in rules)
+    return [message for message in translated if message["role"] == "tool" or message.keys() > {"role"}]
 
 
-def find_dropped(messages: tuple[Json, ...], turns: Turns) -> list[str]:
-    """Name what `to_wire` leaves out for want of a word, each once."""
-    names = (name for message in messages for name in _dropped_of(message, turns))
+def find_dropped(messages: tuple[Json, ...], rules: RoleRules) -> list[str]:
+    """Name the parts and members that `to_wire` leaves out because the rules have no place for them, each once."""
+    names = (name for message in messages for name in _dropped_of(message, rules))
     return [f"messages.{name}" for name in dict.fromkeys(names)]
 
 
@@ -87,12 +87,12 @@ def read_text(content: Any) -> str:
 
 
 def lead_with_system(messages: list[Message]) -> list[Message]:
-    """Put what the system says first, in its order."""
+    """Move the system messages to the front, in their order."""
     return sorted(messages, key=lambda message: message["role"] != "system")
 
 
 def merge_neighbours(messages: list[Message]) -> list[Message]:
-    """Join what one role says in a row; results of tools stay apart, for each answers its own call."""
+    """Merge adjacent messages of one role; results of tools stay apart, for each answers its own call."""
     merged: list[Message] = []
     for message in messages:
         if merged and merged[-1]["role"] == message["role"] != "tool":
@@ -102,33 +102,33 @@ def merge_neighbours(messages: list[Message]) -> list[Message]:
     return merged
 
 
-def _say(message: Json, turn: Turn) -> Message:
-    content = _say_content(message, turn)
-    members = {name: say(message[name]) for name, say in turn.members.items() if message.get(name)}
+def _translate(message: Json, rule: RoleRule) -> Message:
+    content = _translate_content(message, rule)
+    members = {name: translate(message[name]) for name, translate in rule.members.items() if message.get(name)}
     return {
-        "role": turn.role,
-        **({"content": content} if content or turn.role == "tool" else {}),
+        "role": rule.role,
+        **({"content": content} if content or rule.role == "tool" else {}),
         **{name: value for name, value in members.items() if value},
     }
 
 
-def _say_content(message: Json, turn: Turn) -> Any:
-    """OpenAI keeps what a model refused to say beside the content; to everyone else it is what the model said."""
+def _translate_content(message: Json, rule: RoleRule) -> Any:
+    """Translate the content; OpenAI keeps a model's refusal beside it, for all others it is the content."""
     content = message.get("content") or message.get("refusal")
-    if not isinstance(content, list) or not turn.parts:
+    if not isinstance(content, list) or not rule.parts:
         return read_text(content)
     parts = map(as_object, content)
-    return [said for part in parts if (say := turn.parts.get(as_text(part.get("type")))) and (said := say(part))]
+    return [wire for part in parts if (translate := rule.parts.get(as_text(part.get("type")))) and (wire := translate(part))]
 
 
-def _dropped_of(message: Json, turns: Turns) -> Iterator[str]:
+def _dropped_of(message: Json, rules: RoleRules) -> Iterator[str]:
     role = as_text(message.get("role"))
-    if role not in turns:
+    if role not in rules:
         yield role
         return
-    known = {"role", "content", "refusal", *turns[role].members}
+    known = {"role", "content", "refusal", *rules[role].members}
     yield from (name for name, value in message.items() if value and name not in known)
-    parts = turns[role].parts or TEXT
+    parts = rules[role].parts or TEXT
     yield from (kind for part in as_list(message.get("content")) if (kind := as_text(as_object(part).get("type"))) not in parts)
     calls = map(as_object, as_list(message.get("tool_calls")))
     yield from ("tool_calls." + as_text(call.get("type")) for call in calls if not as_object(call.get("function")))

@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 from upstreams.values import Json
 
 
-class NotTaken(Exception):
-    """The provider has no equivalent of this value."""
+class Unsupported(Exception):
+    """The provider has no equivalent of this value, so the parameter is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Parameter:
     """One parameter at one provider: its name there, and how OpenAI's value becomes the provider's.
 
-    `to_wire` raises NotTaken for a value that cannot be said there; `note` tells people about range and change.
+    `to_wire` raises Unsupported where the provider has no equivalent of a value; `note` tells people about range and change.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Field:
     note: str = ""
 
 
-Fields: TypeAlias = Mapping[str, Field]
-"""OpenAI's name → the provider's field. What is not in the table is not sent: three of four providers refuse unknown keys."""
+Parameters: TypeAlias = Mapping[str, Parameter]
+"""OpenAI's name → the provider's parameter. What is not in the table is not sent: three of four refuse unknown keys."""
 
-NEUTRAL: Json = {
+OPENAI_DEFAULTS: Json = {
     "n": 1,
     "logprobs": False,
     "top_logprobs": 0,
@@ -45,7 +45,7 @@ NEUTRAL: Json = {
     "modalities": ["text"],
     "metadata": {},
 }
-"""Values that ask for what happens anyway: to leave them out changes nothing, so nobody is told."""
+"""Values that ask for what happens anyway: to leave one out changes nothing, so it does not count as dropped."""
 
 
 def clamp(low: float, high: float) -> Callable[[Any], Any]:
@@ -57,40 +57,37 @@ def clamp(low: float, high: float) -> Callable[[Any], Any]:
     return to_wire
 
 
-def translate(words: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Return a transform for a parameter of which just these values have a word at the provider."""
+def translate(equivalents: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return a transform for a parameter of which only these values have an equivalent at the provider."""
 
     def to_wire(value: Any) -> Any:
-        if not isinstance(value, str) or value not in words:
-            raise NotTaken
-        return words[value]
+        if not isinstance(value, str) or value not in equivalents:
+            raise Unsupported
+        return equivalents[value]
 
     return to_wire
 
 
 def one_or_more(value: Any) -> list[Any]:
-    """Turn what may be one value or a list of them into the list; an empty one says nothing."""
+    """Turn what may be one value or a list of them into the list; an empty one is unsupported."""
     values = value if isinstance(value, list) else [value]
     if not values:
-        raise NotTaken
+        raise Unsupported
     return values
 
 
-def to_wire(table: Fields, fields: Json, refused: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
+def to_wire(table: Parameters, parameters: Json, refused: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """Translate the client's parameters; returns the body's members and the names of those that were dropped.
 
     `refused` are those that the provider takes, but not from this request. Where two of OpenAI's names meet in one of the
     provider's (`max_tokens`, `max_completion_tokens`), the later row wins.
     """
     body: dict[str, Any] = {}
-    for name, field in table.items():
-        if name in fields and name not in refused:
+    for name, parameter in table.items():
+        if name in parameters and name not in refused:
             try:
-                body[field.name] = field.to_wire(fields[name])
-            except NotTaken:
+                body[parameter.name] = parameter.to_wire(parameters[name])
+            except Unsupported:
                 continue
-    return body, [name for name in fields if not _was_sent(table, body, name) and fields[name] != NEUTRAL.get(name)]
-
-
-def _was_sent(table: Fields, body: Json, name: str) -> bool:
-    return name in table and table[name].name in body
+    unsent = [name for name in parameters if name not in table or table[name].name not in body]
+    return body, [name for name in unsent if parameters[name] != OPENAI_DEFAULTS.get(name)]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from upstreams.lenient_json import as_list, as_object, as_text
-from upstreams.request.parameters import NotTaken
+from upstreams.request.parameters import Unsupported
 from upstreams.values import ChatRequest, Json, Names
 
 NO_PARAMETERS: Json = {"type": "object", "properties": {}}
 """The schema of a tool that takes nothing; OpenAI lets clients leave it out, the others want it."""
 
 
-def functions_of(fields: Json) -> list[Json]:
+def functions_of(parameters: Json) -> list[Json]:
     """Return the functions among the tools: only OpenAI has others."""
-    return [function for tool in as_list(fields.get("tools")) if (function := as_object(as_object(tool).get("function")))]
+    return [function for tool in as_list(parameters.get("tools")) if (function := as_object(as_object(tool).get("function")))]
 
 
 def define(*names: str) -> Callable[[Any], list[Json]]:
@@ -30,92 +30,92 @@ def define(*names: str) -> Callable[[Any], list[Json]]:
             for function in functions_of({"tools": tools})
         ]
         if not functions:
-            raise NotTaken
-        said = [{name: function[name] for name in kept if function.get(name) is not None} for function in functions]
-        return [{"type": "function", "function": function} for function in said]
+            raise Unsupported
+        definitions = [{name: function[name] for name in kept if function.get(name) is not None} for function in functions]
+        return [{"type": "function", "function": definition} for definition in definitions]
 
     return to_wire
 
 
-def find_dropped(fields: Json, *names: str) -> list[str]:
+def find_dropped(parameters: Json, *names: str) -> list[str]:
     """Name what a provider does not take of the tools: other kinds than functions, and these members of functions."""
     kinds = [
         as_text(tool.get("type"))
-        for tool in map(as_object, as_list(fields.get("tools")))
+        for tool in map(as_object, as_list(parameters.get("tools")))
         if not as_object(tool.get("function"))
     ]
-    members = [name for function in functions_of(fields) for name in names if function.get(name)]
+    members = [name for function in functions_of(parameters) for name in names if function.get(name)]
     return [f"tools.{name}" for name in dict.fromkeys([*kinds, *members])]
 
 
-def without_choice(fields: Json) -> dict[str, Any]:
-    """Say as much of `tool_choice` as possible by the list of tools itself: none, these, or this one alone.
+def without_choice(parameters: Json) -> dict[str, Any]:
+    """Express `tool_choice` by the list of tools itself, as far as possible: no tools, all of them, or the chosen one alone.
 
-    What is left of it then is "required", or nothing.
+    What is left of `tool_choice` then is "required", or nothing.
     """
-    fields = without_allowed(fields)
-    choice = fields.get("tool_choice")
+    parameters = without_allowed(parameters)
+    choice = parameters.get("tool_choice")
     if choice == "none":
-        return _without(fields, "tools", "tool_choice")
+        return _without(parameters, "tools", "tool_choice")
     if choice == "auto":
-        return _without(fields, "tool_choice")
+        return _without(parameters, "tool_choice")
     if name := as_text(as_object(as_object(choice).get("function")).get("name")):
-        return _narrow(fields, {name}, "required")
-    return fields
+        return _narrow(parameters, {name}, "required")
+    return parameters
 
 
-def without_allowed(fields: Json) -> dict[str, Any]:
-    """Say a choice of `allowed_tools` by the list of tools itself; nothing is left to choose where there are no tools."""
-    choice = as_object(fields.get("tool_choice"))
+def without_allowed(parameters: Json) -> dict[str, Any]:
+    """Express a choice of `allowed_tools` by the list of tools itself; without tools the choice is left out too."""
+    choice = as_object(parameters.get("tool_choice"))
     if choice.get("type") == "allowed_tools":
         allowed = as_object(choice.get("allowed_tools"))
         names = {as_text(function.get("name")) for function in functions_of(allowed)}
-        fields = _narrow(fields, names, as_text(allowed.get("mode")) or "auto")
-    return dict(fields) if functions_of(fields) else _without(fields, "tool_choice", "parallel_tool_calls")
+        parameters = _narrow(parameters, names, as_text(allowed.get("mode")) or "auto")
+    return dict(parameters) if functions_of(parameters) else _without(parameters, "tool_choice", "parallel_tool_calls")
 
 
-def rename_definitions(fields: Json, names: Names) -> Json:
-    """Define the tools under other names."""
-    if not names or "tools" not in fields:
-        return fields
-    return {**fields, "tools": [_rename_function(tool, names) for tool in map(as_object, as_list(fields["tools"]))]}
+def rename_definitions(parameters: Json, names: Names) -> Json:
+    """Replace the names of tools in their definitions."""
+    if not names or "tools" not in parameters:
+        return parameters
+    return {**parameters, "tools": [_rename_function(tool, names) for tool in map(as_object, as_list(parameters["tools"]))]}
 
 
 def rename_calls(messages: tuple[Json, ...], names: Names, ids: Names) -> tuple[Json, ...]:
-    """Tell the history with other names of tools and other ids, the same in the calls and in their results."""
+    """Replace tool names and call ids throughout the history, in calls and in their results alike."""
     return tuple(_rename_in(message, names, ids) for message in messages) if names or ids else messages
 
 
 def distinct_ids(messages: tuple[Json, ...]) -> tuple[Json, ...]:
-    """Tell calls of different turns apart that have the same id, as those of models do who count from 0 in each turn."""
-    told: set[str] = set()
-    told_as: dict[str, str] = {}
+    """Make call ids unique across turns: models that count from 0 in each turn repeat them."""
+    taken: set[str] = set()
+    latest: dict[str, str] = {}
     distinct: list[Json] = []
     for message in messages:
         for id in {as_text(call.get("id")) for call in _calls_of(message)}:
-            told_as[id] = next(other for other in _numbered(id) if other not in told)
-            told.add(told_as[id])
-        distinct.append(_rename_in(message, {}, told_as) if told_as else message)
+            latest[id] = next(candidate for candidate in _numbered(id) if candidate not in taken)
+            taken.add(latest[id])
+        distinct.append(_rename_in(message, {}, latest) if latest else message)
     return tuple(distinct)
 
 
-def substitute(words: Iterable[str], fits: re.Pattern[str], attempt: Callable[[str, int], str]) -> dict[str, str]:
-    """Give every word that does not fit another one that nobody else has; `attempt` proposes the nth."""
-    words = list(dict.fromkeys(words))
-    taken = {word for word in words if fits.fullmatch(word)}
+def substitute(names: Iterable[str], valid: re.Pattern[str], propose: Callable[[str, int], str]) -> dict[str, str]:
+    """Return a valid, unique substitute for every name (or id) that is not valid; `propose` returns the nth candidate."""
+    names = list(dict.fromkeys(names))
+    taken = {name for name in names if valid.fullmatch(name)}
     substitutes: dict[str, str] = {}
-    for word in words:
-        if not fits.fullmatch(word):
-            proposals = (attempt(word, n) for n in itertools.count())
-            substitutes[word] = next(proposal for proposal in proposals if proposal not in taken)
-            taken.add(substitutes[word])
+    for name in names:
+        if not valid.fullmatch(name):
+            candidates = (propose(name, n) for n in itertools.count())
+            substitutes[name] = next(candidate for candidate in candidates if candidate not in taken)
+            taken.add(substitutes[name])
     return substitutes
 
 
 def names_in(request: ChatRequest) -> list[str]:
     """Return the names of all functions that the request defines or that its history has called."""
     called = [as_object(call.get("function")) for message in request.messages for call in _calls_of(message)]
-    return [name for function in [*functions_of(request.fields), *called] if (name := as_text(function.get("name")))]
+    return [name for function in [*functions_of(request.parameters), *called] if (name := as_text(function.get("name")))]
 
 
 def ids_in(request: ChatRequest) -> list[str]:
@@ -134,18 +134,18 @@ def _calls_of(message: Json) -> list[Json]:
     return [as_object(call) for call in as_list(message.get("tool_calls"))]
 
 
-def _narrow(fields: Json, names: set[str], choice: str) -> dict[str, Any]:
+def _narrow(parameters: Json, names: set[str], choice: str) -> dict[str, Any]:
     """Leave only these functions to choose from; where none of them exists, there is nothing to choose."""
     left = [
         {"type": "function", "function": function}
-        for function in functions_of(fields)
+        for function in functions_of(parameters)
         if as_text(function.get("name")) in names
     ]
-    return {**fields, "tools": left, "tool_choice": choice} if left else _without(fields, "tools", "tool_choice")
+    return {**parameters, "tools": left, "tool_choice": choice} if left else _without(parameters, "tools", "tool_choice")
 
 
-def _without(fields: Json, *names: str) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in names}
+def _without(parameters: Json, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in names}
 
 
 def _rename_in(message: Json, names: Names, ids: Names) -> Json:
