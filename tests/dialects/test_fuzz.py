@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.asking import PICTURE, allowed, call, calling, function, result
-from tests.dialects.folding import ASKED, fold, read_stream
+from tests.dialects.folding import PLAIN, fold, read_stream
 from upstreams.answer.sse import Event
 from upstreams.dialects import ai21, cohere, mistral, openai
 from upstreams.dialects.protocol import Dialect
@@ -169,7 +169,7 @@ def test_any_answer(dialect: Dialect, payload: Any) -> None:
         payload = read_json(write(payload))
     except ValueError:
         return
-    deltas = dialect.answer(payload, ASKED)
+    deltas = dialect.answer(payload, PLAIN)
 
     fold(deltas)
     assert is_serialisable(deltas)
@@ -196,7 +196,7 @@ def test_deep_errors(dialect: Dialect) -> None:
     payload = orjson.loads(b'{"error":' * 1000 + b'[{"loc":[[1]],"msg":1}]' + b"}" * 1000)
 
     assert dialect.failure(500, payload).status == 500
-    assert dialect.Reader(ASKED).read(Event(orjson.dumps({"error": {"message": "x"}})))
+    assert dialect.Reader(PLAIN).read(Event(orjson.dumps({"error": {"message": "x"}})))
 
 
 optional_text = st.one_of(st.none(), st.text(max_size=5))
