@@ -17,7 +17,7 @@ from tests.providers.faults import HANG_BEFORE_HEADERS, status
 from tests.providers.loopback import Turn
 from upstreams.answer.sse import Event
 from upstreams.dialects import openai
-from upstreams.values import ChatRequest, Delta, Failure, Outgoing
+from upstreams.values import AnswerContext, ChatRequest, Delta, Failure, Outgoing
 
 FINE = Turn(text=("Fine",))
 
@@ -247,7 +247,7 @@ class Broken:
     def body(self, model: str, request: ChatRequest) -> Outgoing:
         return openai.body(model, request)
 
-    def answer(self, payload: object, request: ChatRequest) -> list[Delta]:
+    def answer(self, payload: object, context: AnswerContext) -> list[Delta]:
         raise ZeroDivisionError
 
     def failure(self, status: int, payload: object, retry_after: float | None = None) -> Failure:

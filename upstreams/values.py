@@ -11,7 +11,7 @@ Json: TypeAlias = Mapping[str, Any]
 """A JSON object that nobody changes: who needs another one builds it."""
 
 Names: TypeAlias = Mapping[str, str]
-"""The client's name of a tool → the one that the provider gets; names that fit are not in it."""
+"""A name of a tool → the one that replaces it; names that stay are not in it."""
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 """The five reasons that an OpenAI client knows."""
@@ -31,11 +31,24 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerContext:
+    """What of a request its answer is read with.
+
+    `tool_names` leads from the provider's names of tools back to the client's; `prefix` is the beginning of the answer where
+    the client wrote it itself, which the provider repeats.
+    """
+
+    tool_names: Names = field(default_factory=dict)
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A translated request: the JSON body in a provider's form, and the names of the parameters that it cannot take."""
 
     body: Json
     dropped: tuple[str, ...] = ()
+    context: AnswerContext = AnswerContext()
 
 
 @dataclass(frozen=True, slots=True)

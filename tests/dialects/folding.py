@@ -8,9 +8,10 @@ from typing import Any
 
 from upstreams.answer.sse import EventParser, EventTooLarge
 from upstreams.dialects.protocol import Dialect
-from upstreams.values import ChatRequest, Delta, Failure, Finish, Reasoning, Text, ToolCall, Usage
+from upstreams.values import AnswerContext, Delta, Failure, Finish, Reasoning, Text, ToolCall, Usage
 
-ASKED = ChatRequest(messages=({"role": "user", "content": "Hello"},), stream=True)
+PLAIN = AnswerContext()
+"""Of a request that leaves no trace in its answer."""
 
 
 @dataclass
@@ -60,9 +61,9 @@ def _fold_call(calls: dict[tuple[int, int], tuple[str, str, str]], piece: ToolCa
     calls[place] = (id, name, arguments + piece.arguments)
 
 
-def read_stream(dialect: Dialect, pieces: Iterable[bytes], request: ChatRequest = ASKED) -> list[Delta]:
+def read_stream(dialect: Dialect, pieces: Iterable[bytes], context: AnswerContext = PLAIN) -> list[Delta]:
     """Read a streamed answer that arrives in these pieces, as the gateway does; an oversized event ends it."""
-    parser, reader = EventParser(), dialect.Reader(request)
+    parser, reader = EventParser(), dialect.Reader(context)
     deltas: list[Delta] = []
     try:
         for piece in pieces:
@@ -77,5 +78,5 @@ def read_stream(dialect: Dialect, pieces: Iterable[bytes], request: ChatRequest 
     return deltas
 
 
-def read_whole(dialect: Dialect, payload: Any, request: ChatRequest = ASKED) -> Answer:
-    return fold(dialect.answer(payload, request))
+def read_whole(dialect: Dialect, payload: Any, context: AnswerContext = PLAIN) -> Answer:
+    return fold(dialect.answer(payload, context))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, call, calling, function, result
-from tests.dialects.folding import fold
+from tests.dialects.folding import PLAIN, fold
 from upstreams.answer.sse import Event
 from upstreams.dialects import cohere
 from upstreams.values import ChatRequest, ErrorKind, Failure, Json, Text, ToolCall, Usage
@@ -263,14 +263,15 @@ def test_names_come_back() -> None:
     made = call("get_weather_2_x", "get_weather_2")
     event = b'{"type":"tool-call-start","index":0,"delta":{"message":{"tool_calls":{"id":"i","function":{"name":"_2nd"}}}}}'
 
-    whole = fold(cohere.answer({"message": {"tool_calls": [made]}, "finish_reason": "TOOL_CALL"}, RENAMED))
+    context = cohere.body(NEW, RENAMED).context
+    whole = fold(cohere.answer({"message": {"tool_calls": [made]}, "finish_reason": "TOOL_CALL"}, context))
     assert whole.calls == {(0, 0): ("get_weather_2_x", "get-weather", "{}")}
-    assert cohere.Reader(RENAMED).read(Event(event)) == [ToolCall(0, "i", "2nd")]
+    assert cohere.Reader(context).read(Event(event)) == [ToolCall(0, "i", "2nd")]
 
 
 def test_arguments_null_amid_a_call_stay() -> None:
     """Only at the start of a call `null` means no arguments."""
-    reader = cohere.Reader(ChatRequest(()))
+    reader = cohere.Reader(PLAIN)
     events = [
         b'{"type":"tool-call-%s","index":0,"delta":{"message":{"tool_calls":{"id":"i","function":{"name":"f","arguments":%s}}}}}'
         % (kind, arguments)
@@ -287,7 +288,7 @@ def test_usage_falls_back_to_the_bill() -> None:
     """Where the real counts are missing, those on the bill are told."""
     payload = {"message": {"content": "A"}, "finish_reason": "COMPLETE", "usage": {"billed_units": {"input_tokens": 3.0}}}
 
-    assert cohere.answer(payload, ChatRequest(()))[:2] == [Text("A"), Usage(prompt=3)]
+    assert cohere.answer(payload, PLAIN)[:2] == [Text("A"), Usage(prompt=3)]
 
 
 FAILURES: list[tuple[int, Any, Failure]] = [

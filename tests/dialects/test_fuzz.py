@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.asking import PICTURE, allowed, call, calling, function, result
-from tests.dialects.folding import ASKED, fold, read_stream
+from tests.dialects.folding import PLAIN, fold, read_stream
 from tests.every_dialect import EACH_DIALECT, MODELS
 from upstreams.answer.sse import Event
 from upstreams.lenient_json import read_json
@@ -161,7 +161,7 @@ def test_any_answer(dialect: str, payload: Any) -> None:
         payload = read_json(write(payload))
     except ValueError:
         return
-    deltas = DIALECTS[dialect].answer(payload, ASKED)
+    deltas = DIALECTS[dialect].answer(payload, PLAIN)
 
     fold(deltas)
     assert is_serialisable(deltas)
@@ -188,7 +188,7 @@ def test_deep_errors(dialect: str) -> None:
     payload = orjson.loads(b'{"error":' * 1000 + b'[{"loc":[[1]],"msg":1}]' + b"}" * 1000)
 
     assert DIALECTS[dialect].failure(500, payload).status == 500
-    assert DIALECTS[dialect].Reader(ASKED).read(Event(orjson.dumps({"error": {"message": "x"}})))
+    assert DIALECTS[dialect].Reader(PLAIN).read(Event(orjson.dumps({"error": {"message": "x"}})))
 
 
 optional_text = st.one_of(st.none(), st.text(max_size=5))

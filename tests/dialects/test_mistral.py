@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.dialects.asking import CITY, HELLO, NOTHING, PICTURE, allowed, ask, call, calling, function, result
 from tests.dialects.folding import fold, read_stream
 from upstreams.dialects import mistral
-from upstreams.values import ChatRequest, ErrorKind, Failure, Json
+from upstreams.values import ErrorKind, Failure, Json
 
 MODEL = "mistral-small-latest"
 WEATHER = function("weather", description="Tells it", parameters=CITY, strict=True)
@@ -216,6 +216,8 @@ def chunk(text: str, reason: str = "null") -> bytes:
     return b'data: {"choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n' % (text.encode(), reason.encode())
 
 
+BEGINNING: Json = {"role": "assistant", "content": "It is "}
+
 ECHOES = [
     ("whole", ["It is ", "late"], "late", "late"),
     ("in pieces", ["It", " is l", "ate"], "late", "late"),
@@ -231,19 +233,27 @@ ECHOES = [
 @pytest.mark.parametrize(("pieces", "streamed", "whole"), [row[1:] for row in ECHOES], ids=[row[0] for row in ECHOES])
 def test_the_prefix_is_not_told_again(pieces: list[str], streamed: str, whole: str) -> None:
     """The beginning that the client wrote is taken from the answer."""
-    request = ChatRequest((HELLO, {"role": "assistant", "content": "It is "}), stream=True)
+    context = ask(mistral, MODEL, HELLO, BEGINNING).context
     answer = {"choices": [{"message": {"content": "".join(pieces)}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
 
-    assert fold(read_stream(mistral, [*map(chunk, pieces), chunk("", '"stop"')], request)).texts.get(0, "") == streamed
-    assert fold(mistral.answer(answer, request)).texts.get(0, "") == whole
+    assert fold(read_stream(mistral, [*map(chunk, pieces), chunk("", '"stop"')], context)).texts.get(0, "") == streamed
+    assert fold(mistral.answer(answer, context)).texts.get(0, "") == whole
+
+
+def test_a_prefix_before_a_system_message_is_not_told_again() -> None:
+    """A system message at the end moves to the front, so what the client began is the prefix all the same."""
+    outgoing = ask(mistral, MODEL, HELLO, BEGINNING, {"role": "system", "content": "Be brief."})
+
+    assert outgoing.body["messages"][-1] == {**BEGINNING, "prefix": True}
+    assert fold(read_stream(mistral, [chunk("It is late", '"stop"')], outgoing.context)).texts == {0: "late"}
 
 
 def test_other_pieces_pass_a_prefix() -> None:
     """Where the client wrote the beginning, calls of tools are told as ever."""
-    request = ChatRequest((HELLO, {"role": "assistant", "content": "It is "}))
+    context = ask(mistral, MODEL, HELLO, BEGINNING).context
     message = {"content": "It", "tool_calls": [call("abcdefghi", "now")]}
 
-    told = fold(mistral.answer({"choices": [{"message": message, "finish_reason": "tool_calls"}]}, request))
+    told = fold(mistral.answer({"choices": [{"message": message, "finish_reason": "tool_calls"}]}, context))
     assert told.texts == {0: "It"}
     assert told.calls == {(0, 0): ("abcdefghi", "now", "{}")}
 

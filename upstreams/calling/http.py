@@ -20,7 +20,7 @@ from upstreams.answer.sse import EventParser, EventTooLarge
 from upstreams.calling.retry import pause_before_retry
 from upstreams.dialects.protocol import Dialect
 from upstreams.lenient_json import read_json
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Reasoning, Text, ToolCall
+from upstreams.values import AnswerContext, Delta, ErrorKind, Failure, Finish, Reasoning, Text, ToolCall
 
 Session: TypeAlias = aiohttp.ClientSession
 
@@ -74,8 +74,8 @@ class PreparedRequest:
     headers: Mapping[str, str]
     body: bytes
     streamed: bool
-    request: ChatRequest
     dialect: Dialect
+    context: AnswerContext
 
 
 class Attempts:
@@ -151,11 +151,11 @@ class Attempts:
             payload = read_json(body)
         except ValueError:
             return Failure(ErrorKind.MALFORMED, message="an answer that is no JSON")
-        return await self._emit(dialect.answer(payload, self._request.request), response) or Failure(ErrorKind.MALFORMED)
+        return await self._emit(dialect.answer(payload, self._request.context), response) or Failure(ErrorKind.MALFORMED)
 
     async def _read_stream(self, response: aiohttp.ClientResponse, dialect: Dialect) -> Finish | Failure:
         parser = EventParser()
-        reader = dialect.Reader(self._request.request)
+        reader = dialect.Reader(self._request.context)
         try:
             async for data in response.content.iter_any():
                 deltas: list[Delta] = []

@@ -56,14 +56,13 @@ class Upstream:
         Returns one call, or `n` equal ones where the client wants n answers and the provider cannot give them at once.
         """
         parameters = with_defaults(with_defaults(request.parameters, self.row.defaults), defaults)
-        request = replace(request, parameters=parameters)
-        outgoing = self.row.dialect.body(self.row.model, request)
+        outgoing = self.row.dialect.body(self.row.model, replace(request, parameters=parameters))
         times = parameters["n"] if "n" in outgoing.dropped else 1
         dropped = tuple(name for name in outgoing.dropped if name != "n")
         streamed = outgoing.body.get("stream") is True
         # A copy: orjson's own bytes keep a buffer of 4 KiB behind them, and these live as long as the call.
         body = bytes(memoryview(orjson.dumps(outgoing.body)))
-        prepared = PreparedRequest(self._url, self._headers, body, streamed, request, self.row.dialect)
+        prepared = PreparedRequest(self._url, self._headers, body, streamed, self.row.dialect, outgoing.context)
         return [Call(self, prepared, dropped)] * times
 
 

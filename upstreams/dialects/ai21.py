@@ -16,7 +16,7 @@ from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import Message, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing
+from upstreams.values import AnswerContext, ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing
 
 _MAX_ANSWERS = 16
 
@@ -78,16 +78,16 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     refused = {"n"} if streamed or wanted.get("temperature") == 0 else ()
     members, dropped = parameters.to_wire(PARAMETERS, wanted, refused)
     dropped += tools.find_dropped(request.parameters, "strict") + messages.find_dropped(request.messages, _ROLES)
-    asked = {"model": model, "messages": _messages(request), **members}
-    return Outgoing({**asked, "stream": True} if streamed else asked, tuple(dropped))
+    stream = {"stream": True} if streamed else {}
+    return Outgoing({"model": model, "messages": _messages(request), **members, **stream}, tuple(dropped))
 
 
-def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+def answer(payload: Any, context: AnswerContext) -> list[Delta]:
     return read_completion(payload, FINISH)
 
 
 class Reader(ChunkReader):
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, context: AnswerContext) -> None:
         super().__init__(FINISH)
 
 

@@ -15,7 +15,7 @@ from upstreams.lenient_json import as_count, as_list, as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
+from upstreams.values import AnswerContext, ChatRequest, Delta, ErrorKind, Failure, Json, Outgoing, Reasoning, Usage
 
 _NO_TOOL_CHOICE = frozenset({"command-r-08-2024", "command-r-plus-08-2024"})
 """Models older than command-r7b-12-2024, with which `tool_choice` came: https://docs.cohere.com/reference/chat."""
@@ -88,6 +88,7 @@ _PIECES = frozenset({"content-start", "content-delta", "tool-plan-delta", "tool-
 _ERRORS = {"TOO_MANY_TOKENS": ErrorKind.CONTEXT_LENGTH}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""The names that Cohere takes for tools: those of variables."""
 
 
 def headers(token: str | None) -> dict[str, str]:
@@ -96,33 +97,34 @@ def headers(token: str | None) -> dict[str, str]:
 
 def body(model: str, request: ChatRequest) -> Outgoing:
     wanted = tools.without_choice(request.parameters)
-    names = _names(request)
+    names = tools.substitute(tools.names_in(request), _NAME, _legalise)
     members, dropped = parameters.to_wire(PARAMETERS, tools.rename_definitions(wanted, names), _refused(model, wanted))
     strict = {"strict_tools": True} if _all_strict(wanted) else {}
     dropped += tools.find_dropped(request.parameters, *([] if strict else ["strict"]))
     dropped += messages.find_dropped(request.messages, _ROLES)
     history = tools.distinct_ids(tools.rename_calls(request.messages, names, {}))
     conversation = messages.lead_with_system(messages.to_wire(history, _ROLES))
-    asked = {"model": model, "messages": conversation, **members, **strict}
-    return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
+    stream = {"stream": True} if request.stream else {}
+    context = AnswerContext(tool_names={theirs: ours for ours, theirs in names.items()})
+    return Outgoing({"model": model, "messages": conversation, **members, **strict, **stream}, tuple(dropped), context)
 
 
-def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+def answer(payload: Any, context: AnswerContext) -> list[Delta]:
     if failure := read_error(payload, _ERRORS):
         return [failure]
     reason = as_text(payload.get("finish_reason"))
     message = as_object(payload.get("message"))
     if not message and not reason:
         return [Failure(ErrorKind.MALFORMED, message=redact(read_message(payload)) or "an answer without a message")]
-    calls = _calls(request)
+    calls = ToolCallAssembler(context.tool_names)
     pieces = _read_pieces(message, calls, None, payload.get("id"), payload.get("logprobs"))
     return pieces + read_end({0: reason}, _read_usage(payload.get("usage")), calls, FINISH)
 
 
 class Reader(PayloadReader):
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, context: AnswerContext) -> None:
         super().__init__()
-        self._calls = _calls(request)
+        self._calls = ToolCallAssembler(context.tool_names)
         self._id: Any = None
 
     def _read_payload(self, payload: Any) -> list[Delta]:
@@ -177,18 +179,9 @@ def _all_strict(wanted: Json) -> bool:
     return bool(functions) and all(required) and all(function.get("strict") for function in functions)
 
 
-def _names(request: ChatRequest) -> dict[str, str]:
-    """Return other names for the tools whose names Cohere refuses: it wants those of variables."""
-    return tools.substitute(tools.names_in(request), _NAME, _legalise)
-
-
 def _legalise(name: str, attempt: int) -> str:
     legal = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return ("_" if legal[0].isdigit() else "") + legal + (f"_{attempt + 1}" if attempt else "")
-
-
-def _calls(request: ChatRequest) -> ToolCallAssembler:
-    return ToolCallAssembler({theirs: ours for ours, theirs in _names(request).items()})
 
 
 def _read_pieces(message: Json, calls: ToolCallAssembler, index: Any, answer_id: Any, logprobs: Any) -> list[Delta]:

@@ -18,7 +18,7 @@ from upstreams.lenient_json import as_object, as_text
 from upstreams.request import messages, parameters, tools
 from upstreams.request.messages import IMAGE, TEXT, Message, RoleRule, RoleRules
 from upstreams.request.parameters import Parameter, Parameters, Unsupported, clamp
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
+from upstreams.values import AnswerContext, ChatRequest, Delta, ErrorKind, Failure, Finish, Json, Outgoing, Text, Usage
 
 
 def _response_format(value: Any) -> Json:
@@ -109,20 +109,21 @@ def body(model: str, request: ChatRequest) -> Outgoing:
     wanted = tools.without_allowed(request.parameters)
     members, dropped = parameters.to_wire(PARAMETERS, wanted)
     dropped += tools.find_dropped(request.parameters) + messages.find_dropped(request.messages, _ROLES)
-    asked = {"model": model, "messages": _messages(request), **members}
-    return Outgoing({**asked, "stream": True} if request.stream else asked, tuple(dropped))
+    conversation = _messages(request)
+    stream = {"stream": True} if request.stream else {}
+    context = AnswerContext(prefix=_prefix_of(conversation))
+    return Outgoing({"model": model, "messages": conversation, **members, **stream}, tuple(dropped), context)
 
 
-def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+def answer(payload: Any, context: AnswerContext) -> list[Delta]:
     deltas = read_completion(payload, FINISH, _ERRORS)
-    echo = _echo_of(request)
-    return echo.strip(deltas) if echo else deltas
+    return _Echo(context.prefix).strip(deltas) if context.prefix else deltas
 
 
 class Reader(ChunkReader):
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, context: AnswerContext) -> None:
         super().__init__(FINISH, _ERRORS)
-        self._echo = _echo_of(request)
+        self._echo = _Echo(context.prefix) if context.prefix else None
 
     def read(self, event: Event) -> list[Delta]:
         deltas = super().read(event)
@@ -140,7 +141,8 @@ def failure(status: int, payload: Any, retry_after: float | None = None) -> Fail
 def _messages(request: ChatRequest) -> list[Message]:
     """Translate the conversation in the order that Mistral takes.
 
-    It wants an assistant turn between a tool result and the next user turn, and no system turn at the end.
+    It wants an assistant turn between a tool result and the next user turn, and no system turn at the end;
+    an assistant's message at the end is the beginning of the answer.
     """
     ids = tools.substitute(tools.ids_in(request), _ID, _shorten)
     conversation = messages.to_wire(tools.rename_calls(request.messages, {}, ids), _ROLES)
@@ -151,7 +153,9 @@ def _messages(request: ChatRequest) -> list[Message]:
         if (before["role"], message["role"]) == ("tool", "user"):
             ordered.append({"role": "assistant", "content": "OK."})
         ordered.append(message)
-    return [*ordered[:-1], {**ordered[-1], "prefix": True}] if _is_prefix(ordered) else ordered
+    if ordered and ordered[-1]["role"] == "assistant" and "tool_calls" not in ordered[-1]:
+        ordered[-1] = {**ordered[-1], "prefix": True}
+    return ordered
 
 
 def _shorten(id: str, attempt: int) -> str:
@@ -160,14 +164,9 @@ def _shorten(id: str, attempt: int) -> str:
     return "".join(_ALPHABET[number // 62**digit % 62] for digit in range(9))
 
 
-def _is_prefix(conversation: list[Message]) -> bool:
-    """Tell whether the client wrote the beginning of the answer itself: the last message is the assistant's."""
-    return bool(conversation) and conversation[-1]["role"] == "assistant" and "tool_calls" not in conversation[-1]
-
-
-def _echo_of(request: ChatRequest) -> _Echo | None:
-    conversation = messages.to_wire(request.messages, _ROLES)
-    return _Echo(messages.read_text(conversation[-1]["content"])) if _is_prefix(conversation) else None
+def _prefix_of(conversation: list[Message]) -> str:
+    """Return the beginning of the answer where the client wrote it itself, as the last message."""
+    return messages.read_text(conversation[-1]["content"]) if conversation and "prefix" in conversation[-1] else ""
 
 
 class _Echo:

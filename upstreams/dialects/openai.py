@@ -7,7 +7,7 @@ from typing import Any
 from upstreams.answer.chunks import ChunkReader, FinishTable, read_completion
 from upstreams.answer.errors import read_failure
 from upstreams.request.parameters import Parameters
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, Outgoing
+from upstreams.values import AnswerContext, ChatRequest, Delta, ErrorKind, Failure, Outgoing
 
 PARAMETERS: Parameters = {}
 """Empty: there is nothing to translate, and a parameter unknown to us may well be known to the server."""
@@ -29,18 +29,16 @@ def headers(token: str | None) -> dict[str, str]:
 
 
 def body(model: str, request: ChatRequest) -> Outgoing:
-    asked: dict[str, Any] = {"model": model, "messages": request.messages, **request.parameters}
-    if request.stream:
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Outgoing(asked)
+    stream = {"stream": True, "stream_options": {"include_usage": True}} if request.stream else {}
+    return Outgoing({"model": model, "messages": request.messages, **request.parameters, **stream})
 
 
-def answer(payload: Any, request: ChatRequest) -> list[Delta]:
+def answer(payload: Any, context: AnswerContext) -> list[Delta]:
     return read_completion(payload, FINISH)
 
 
 class Reader(ChunkReader):
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, context: AnswerContext) -> None:
         super().__init__(FINISH)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from upstreams.answer.sse import Event
 from upstreams.request.parameters import Parameters
-from upstreams.values import ChatRequest, Delta, ErrorKind, Failure, FinishReason, Outgoing
+from upstreams.values import AnswerContext, ChatRequest, Delta, ErrorKind, Failure, FinishReason, Outgoing
 
 
 class EventReader(Protocol):
@@ -42,12 +42,12 @@ class Dialect(Protocol):
         """Translate a request; never changes it."""
         ...
 
-    def answer(self, payload: Any, request: ChatRequest) -> list[Delta]:
+    def answer(self, payload: Any, context: AnswerContext) -> list[Delta]:
         """Turn a whole answer into deltas; never raises, whatever it holds."""
         ...
 
-    def Reader(self, request: ChatRequest) -> EventReader:  # noqa: N802 - a class in every dialect
-        """Return a reader of the streamed answer to this request."""
+    def Reader(self, context: AnswerContext) -> EventReader:  # noqa: N802 - a class in every dialect
+        """Return a reader of one streamed answer."""
         ...
 
     def failure(self, status: int, payload: Any, retry_after: float | None = None) -> Failure:
