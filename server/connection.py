@@ -30,7 +30,7 @@ FLUSH = 30.0
 """Seconds that a peer gets to read what was written to a closed connection, and to answer TLS's close_notify."""
 
 
-class Speaker(Protocol):
+class HTTPProtocol(Protocol):
     """A protocol, as its connection sees it."""
 
     def start(self) -> None:
@@ -39,14 +39,14 @@ class Speaker(Protocol):
     async def receive(self, data: bytes) -> None:
         """Take what the client sent, and return when more may come."""
 
-    def gone(self) -> None:
+    def disconnect(self) -> None:
         """Note that the client left or is being left: every exchange is over."""
 
     def expire(self) -> None:
         """Say what is to be said, and close, because the time for the next request is up."""
 
-    def drain(self) -> None:
-        """See `Open.drain`."""
+    def close_when_idle(self) -> None:
+        """See `Open.close_when_idle`."""
 
     def terminate(self) -> None:
         """See `Open.terminate`."""
@@ -57,7 +57,7 @@ class Connection:
 
     def __init__(
         self,
-        speakers: Mapping[str, Callable[[Connection], Speaker]],
+        protocols: Mapping[str, Callable[[Connection], HTTPProtocol]],
         app: ASGIWrapper,
         loop: asyncio.AbstractEventLoop,
         config: Config,
@@ -66,10 +66,10 @@ class Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """`speakers` are the protocols by their ALPN names; the rest is what hypercorn gives its TCPServer."""
+        """`protocols` are the protocols by their ALPN names; the rest is what hypercorn gives its TCPServer."""
         self.config = config
         self.context = context
-        self._speakers = speakers
+        self._protocols = protocols
         self._app: ASGIApp = app.app  # type: ignore[assignment]  # hypercorn's types of ASGI are narrower than Starlette's
         self._loop = loop
         self._state = state
@@ -78,7 +78,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
         self._tls = writer.get_extra_info("ssl_object")
-        self._speaker: Speaker
+        self._protocol: HTTPProtocol
         self._handlers: asyncio.TaskGroup
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -86,13 +86,13 @@ class Connection:
 
     async def _run(self) -> None:
         chosen = None if self._tls is None else self._tls.selected_alpn_protocol()
-        self._speaker = self._speakers[chosen or "http/1.1"](self)
+        self._protocol = self._protocols[chosen or "http/1.1"](self)
         self.context.connections.add(self)
         try:
             async with asyncio.TaskGroup() as self._handlers:
-                self._speaker.start()
+                self._protocol.start()
                 await self._read()
-                self._speaker.gone()
+                self._protocol.disconnect()
                 self.close()
         finally:
             await self._closed()
@@ -108,11 +108,11 @@ class Connection:
 
     async def _receive(self, data: bytes) -> None:
         try:
-            await self._speaker.receive(data)
+            await self._protocol.receive(data)
         except H2ProtocolAssumedError as switch:
-            self._speaker = self._speakers["h2"](self)
-            self._speaker.start()
-            await self._speaker.receive(switch.data)
+            self._protocol = self._protocols["h2"](self)
+            self._protocol.start()
+            await self._protocol.receive(switch.data)
 
     def open(self, exchange: Exchange, request: Request) -> asyncio.Task[None]:
         """Start the application for a request."""
@@ -130,17 +130,17 @@ class Connection:
         if not (self._ending or self._writer.is_closing()):
             self._writer.write(data)
 
-    async def flushed(self) -> None:
+    async def drain(self) -> None:
         """Return when the peer has taken so much that more may be written, or is gone."""
         with suppress(ConnectionError):  # The reader hears of it too, and ends the exchanges.
             await self._writer.drain()
 
     @property
-    def unsent(self) -> int:
+    def write_buffer_size(self) -> int:
         """Bytes that were written and that the peer has not taken."""
         return self._writer.transport.get_write_buffer_size()
 
-    def expect(self, seconds: float | None) -> None:
+    def set_timer(self, seconds: float | None) -> None:
         """Close the connection in `seconds` unless this is called again before; None: not at all."""
         if self._timer is not None:
             self._timer.cancel()
@@ -150,7 +150,7 @@ class Connection:
         if self._ending:
             self.close()
         else:
-            self._speaker.expire()
+            self._protocol.expire()
 
     def linger(self) -> None:
         """Say no more, and read on for a while before closing, so that no reset overtakes what was said."""
@@ -158,14 +158,14 @@ class Connection:
             with suppress(OSError):  # The peer has left already.
                 self._writer.write_eof()
         self._ending = True
-        self.expect(LINGER)
+        self.set_timer(LINGER)
 
     def close(self) -> None:
         """Close as soon as what was written is sent."""
         self._ending = True
         self.context.connections.discard(self)
         self._writer.close()
-        self.expect(None)
+        self.set_timer(None)
         self._timer = self._loop.call_later(FLUSH, self._writer.transport.abort)
 
     async def _closed(self) -> None:
@@ -174,16 +174,16 @@ class Connection:
             with suppress(OSError):  # A peer that is gone, or silent, cannot be left in good order.
                 await self._writer.wait_closed()
         finally:
-            self.expect(None)
+            self.set_timer(None)
 
-    def drain(self) -> None:
-        """See `Open.drain`."""
+    def close_when_idle(self) -> None:
+        """See `Open.close_when_idle`."""
         if not self._ending:
-            self._speaker.drain()
+            self._protocol.close_when_idle()
 
     def terminate(self) -> None:
         """See `Open.terminate`."""
         if self._ending:
             self.close()
         else:
-            self._speaker.terminate()
+            self._protocol.terminate()

@@ -12,7 +12,7 @@ from hypercorn.asyncio.worker_context import WorkerContext
 class Open(Protocol):
     """A connection, as far as the end of the process concerns it."""
 
-    def drain(self) -> None:
+    def close_when_idle(self) -> None:
         """Move the client elsewhere as soon as nothing runs for it; what it asks until then is still answered."""
 
     def terminate(self) -> None:
@@ -33,7 +33,7 @@ class Context(WorkerContext):
         """Tell every connection, and those to come, that the process is about to end."""
         self.draining = True
         for connection in list(self.connections):
-            connection.drain()
+            connection.close_when_idle()
 
     async def end(self) -> None:
         """Tell every connection that the process ends now."""

@@ -25,7 +25,7 @@ READ_AHEAD = 2**16
 CLOSE = (b"connection", b"close")
 
 
-class Http11:
+class HTTP11Protocol:
     """Reads requests one after the other and writes their answers."""
 
     def __init__(self, tcp: Connection) -> None:
@@ -39,7 +39,7 @@ class Http11:
 
     def start(self) -> None:
         """Wait for a request; nothing is said first."""
-        self._tcp.expect(self._tcp.config.keep_alive_timeout)
+        self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
 
     async def receive(self, data: bytes) -> None:
         """Take what the client sent; returns when the application has room for more of the body."""
@@ -49,9 +49,9 @@ class Http11:
         self._parse()
         if self._h11.their_state is h11.IDLE and not self._head_begun:
             self._head_begun = True
-            self._tcp.expect(HEAD_TIMEOUT)
+            self._tcp.set_timer(HEAD_TIMEOUT)
         if self._exchange is not None:
-            await self._exchange.inbox.room()
+            await self._exchange.request_body.room()
 
     def _parse(self) -> None:
         try:
@@ -67,11 +67,11 @@ class Http11:
             return self._open(event)
         if isinstance(event, h11.Data):
             if self._exchange is not None:
-                self._exchange.inbox.feed(event.data)
+                self._exchange.request_body.feed(event.data)
             return True
         if isinstance(event, h11.EndOfMessage):
             if self._exchange is not None:
-                self._exchange.inbox.finish()
+                self._exchange.request_body.finish()
             else:
                 self._next()
             return True
@@ -93,7 +93,7 @@ class Http11:
         if size > self._tcp.config.h11_max_incomplete_size:
             self._refuse(431)
             return False
-        self._tcp.expect(None)
+        self._tcp.set_timer(None)
         self._head_begun = False
         self._exchange = Exchange(self, 1)
         version, method = request.http_version.decode(), request.method.decode().upper()
@@ -102,7 +102,7 @@ class Http11:
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be read, if nothing has been answered yet, and close."""
-        self.gone()
+        self.disconnect()
         if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._tcp.write(self._head(Head(status, [(b"content-length", b"0"), CLOSE])))
         self._tcp.linger()
@@ -115,9 +115,9 @@ class Http11:
         if not more:
             parts.append(self._h11.send(h11.EndOfMessage()))
         self._tcp.write(b"".join(parts))
-        await self._tcp.flushed()
-        if not more and not exchange.inbox.gone:
-            exchange.inbox.disconnect()
+        await self._tcp.drain()
+        if not more and not exchange.request_body.disconnected:
+            exchange.request_body.disconnect()
             self._exchange = None
             self._next()
 
@@ -140,30 +140,30 @@ class Http11:
         elif self._tcp.context.terminated.is_set():
             self._tcp.close()
         elif theirs is h11.SEND_BODY and ours is h11.DONE:
-            self._tcp.expect(LINGER)
+            self._tcp.set_timer(LINGER)
         elif theirs is h11.SEND_BODY:
             self._tcp.linger()
         elif ours is h11.DONE and theirs is h11.DONE:
             self._h11.start_next_cycle()
-            self._tcp.expect(self._tcp.config.keep_alive_timeout)
+            self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
             self._parse()
         else:
             self._tcp.close()
 
-    def cut(self, exchange: Exchange) -> None:
+    def abort(self, exchange: Exchange) -> None:
         """Close without the last chunk, so that the client can tell (RFC 9112 §8)."""
         if exchange is self._exchange:
-            self.gone()
+            self.disconnect()
             self._tcp.close()
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         """Do nothing: the reader itself waits for room."""
 
-    def gone(self) -> None:
+    def disconnect(self) -> None:
         """End the running exchange."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.inbox.disconnect()
+            exchange.request_body.disconnect()
 
     def expire(self) -> None:
         """Answer a head that came too slowly with 408; an idle connection is closed without a word."""
@@ -172,7 +172,7 @@ class Http11:
         else:
             self._tcp.close()
 
-    def drain(self) -> None:
+    def close_when_idle(self) -> None:
         """Do nothing yet: the next answer carries `Connection: close`."""
 
     def terminate(self) -> None:

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from hypercorn.asyncio.tcp_server import TCPServer
 
-from server.connection import Connection, Speaker
-from server.http2 import Http2
-from server.http11 import Http11
+from server.connection import Connection, HTTPProtocol
+from server.http2 import HTTP2Protocol
+from server.http11 import HTTP11Protocol
 from server.worker import Connect
 
 log = logging.getLogger("rawbot.server")
@@ -19,7 +19,7 @@ log = logging.getLogger("rawbot.server")
 CHECKED = "0.18.0"
 """The hypercorn whose defects were reproduced, one by one, in tests/server."""
 
-SPEAKERS: Mapping[str, Callable[[Connection], Speaker]] = {"http/1.1": Http11, "h2": Http2}
+PROTOCOLS: Mapping[str, Callable[[Connection], HTTPProtocol]] = {"http/1.1": HTTP11Protocol, "h2": HTTP2Protocol}
 """The protocols by their ALPN names (RFC 7301)."""
 
 
@@ -27,10 +27,10 @@ def connect_with(installed: str | None = None) -> Connect:
     """Return what serves a connection: our classes, or hypercorn as it is when `installed` was never checked."""
     installed = installed or version("hypercorn")
     if installed == CHECKED:
-        return partial(Connection, SPEAKERS)
+        return partial(Connection, PROTOCOLS)
     log.warning(
         "hypercorn %s instead of %s: served without repairs; what to check again is in the first lines of server/http2.py,"
-        " server/http11.py, server/frames.py, server/fields.py, server/exchange.py, server/inbox.py, server/connection.py",
+        " server/http11.py, server/lenient_h2.py, server/fields.py, server/exchange.py, server/body.py, server/connection.py",
         installed,
         CHECKED,
     )

@@ -25,8 +25,8 @@ from server.configuration import configuration
 from server.context import Context
 from server.listen import Listener, StartError, open_listeners
 from server.repairs import connect_with
+from server.supervisor import STOP_SIGNALS, Supervisor
 from server.worker import Worker
-from server.workers import STOP_SIGNALS, Workers
 from settings import Settings, SettingsError
 
 log = logging.getLogger("rawbot.server")
@@ -72,7 +72,7 @@ def run(build: Build, settings: Settings) -> int:
         return 1
     if len(listeners) == 1:
         return serve(listeners[0])
-    return Workers(listeners, serve, settings.drain_seconds + HARD_STOP + 0.2).supervise()
+    return Supervisor(listeners, serve, settings.drain_seconds + HARD_STOP + 0.2).supervise()
 
 
 async def _serve(build: Build, settings: Settings, listener: Listener, parent: int | None) -> int:
@@ -82,7 +82,7 @@ async def _serve(build: Build, settings: Settings, listener: Listener, parent: i
     gate, context = Gate(settings.max_in_flight), Context()
     worker = Worker(build(settings, gate), configuration(settings), listener, context, connect_with())
     await worker.start()
-    _calm_the_collector()
+    _tune_gc()
     log.info("listening on %s", listener.url)
     await signalled.wait()
     gate.drain()
@@ -94,7 +94,7 @@ async def _serve(build: Build, settings: Settings, listener: Listener, parent: i
     return 0
 
 
-def _calm_the_collector() -> None:
+def _tune_gc() -> None:
     """Let the garbage collector pass over what was made at the start, and look less often: it took a tenth of the time."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)

@@ -491,7 +491,7 @@ async def test_a_client_that_only_talks_is_not_read() -> None:
         client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ping = b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"
         client.writer.write(ping * 200_000)
-        await eventually(lambda: connection.unsent > 2**16)
+        await eventually(lambda: connection.write_buffer_size > 2**16)
         await asyncio.sleep(0.7)
-        assert 2**16 < connection.unsent < 2 * CONTROL_BACKLOG
+        assert 2**16 < connection.write_buffer_size < 2 * CONTROL_BACKLOG
         client.reset()

@@ -16,7 +16,7 @@ HIGH_WATER = 2**16
 """Bytes of unread body above which HTTP/1.1 stops reading; hypercorn reads at most as much at once."""
 
 
-class Inbox:
+class RequestBody:
     """The ASGI `receive` of one request."""
 
     def __init__(self, consumed: Callable[[int], None]) -> None:
@@ -27,12 +27,12 @@ class Inbox:
         self._delivered = False
         self.complete = False
         """The client has sent its whole request."""
-        self.gone = False
+        self.disconnected = False
         """The exchange is over, by an answer or because the client left."""
 
     def feed(self, data: bytes) -> None:
         """Add a piece of the body; after the end of the exchange it is dropped."""
-        if self.gone:
+        if self.disconnected:
             self._consumed(len(data))
         else:
             self._body += data
@@ -45,7 +45,7 @@ class Inbox:
 
     def disconnect(self) -> None:
         """End the exchange: from now on the application receives `http.disconnect`, at once and every time."""
-        self.gone = True
+        self.disconnected = True
         unread = len(self._body)
         self._body.clear()
         self._changed.set()
@@ -54,7 +54,7 @@ class Inbox:
 
     async def receive(self) -> Any:
         """Return the next ASGI message: all of the body that has arrived, or `http.disconnect`."""
-        while not self.gone:
+        while not self.disconnected:
             if self._body or (self.complete and not self._delivered):
                 body = bytes(self._body)
                 self._body.clear()
