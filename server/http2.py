@@ -26,14 +26,17 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
+from hypercorn.utils import filter_pseudo_headers
 
 from server.connection import LINGER, Connection
-from server.exchange import Exchange, Head
-from server.fields import read_request
+from server.exchange import Exchange, Head, Headers, Request
 from server.lenient_h2 import LenientH2Connection
 
 CONTROL_BACKLOG = 2**18
 """Bytes that a client which does not read may make us owe it in acknowledgements, before we stop reading too."""
+
+FIELD_OVERHEAD = 32
+"""Bytes that count for each field of a header list beside its name and value (RFC 9113 §6.5.2)."""
 
 BURST = 2**16
 """Bytes of one stream that are written before the other streams get their turn."""
@@ -261,3 +264,16 @@ REACTIONS: dict[type[Event], Callable[[HTTP2Protocol, Any], None]] = {
     ConnectionTerminated: HTTP2Protocol._goaway_received,
 }
 """PRIORITY is missing on purpose, and so are PING and the acknowledgements, which h2 answers itself."""
+
+
+def read_request(headers: Headers, limit: int) -> Request | int:
+    """Return the request, or the status for one that is larger than `limit` bytes or that ASGI cannot express."""
+    pseudo = {name: value for name, value in headers if name[:1] == b":"}
+    method, path = pseudo[b":method"], pseudo.get(b":path", b"")
+    if method == b"CONNECT" or not method.isascii():
+        return 501
+    if not path.isascii():
+        return 400
+    if sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in headers) > limit:
+        return 431
+    return Request("2", method.decode("ascii").upper(), path, filter_pseudo_headers(headers))

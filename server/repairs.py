@@ -30,7 +30,7 @@ def connect_with(installed: str | None = None) -> Connect:
         return partial(Connection, PROTOCOLS)
     log.warning(
         "hypercorn %s instead of %s: served without repairs; what to check again is in the first lines of server/http2.py,"
-        " server/http11.py, server/lenient_h2.py, server/fields.py, server/exchange.py, server/body.py, server/connection.py",
+        " server/http11.py, server/lenient_h2.py, server/exchange.py, server/body.py, server/connection.py",
         installed,
         CHECKED,
     )
