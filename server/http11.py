@@ -39,7 +39,7 @@ class HTTP11Protocol:
 
     def start(self) -> None:
         """Wait for a request; nothing is said first."""
-        self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
+        self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._tcp.close)
 
     async def receive(self, data: bytes) -> None:
         """Take what the client sent; returns when the application has room for more of the body."""
@@ -49,7 +49,7 @@ class HTTP11Protocol:
         self._parse()
         if self._h11.their_state is h11.IDLE and not self._head_begun:
             self._head_begun = True
-            self._tcp.set_timer(HEAD_TIMEOUT)
+            self._tcp.set_timer(HEAD_TIMEOUT, self._head_too_slow)
         if self._exchange is not None:
             await self._exchange.request_body.room()
 
@@ -93,12 +93,15 @@ class HTTP11Protocol:
         if size > self._tcp.config.h11_max_incomplete_size:
             self._refuse(431)
             return False
-        self._tcp.set_timer(None)
+        self._tcp.cancel_timer()
         self._head_begun = False
         self._exchange = Exchange(self, 1)
         version, method = request.http_version.decode(), request.method.decode().upper()
-        self._tcp.open(self._exchange, Request(version, method, request.target, headers))
+        self._tcp.start_handler(self._exchange, Request(version, method, request.target, headers))
         return True
+
+    def _head_too_slow(self) -> None:
+        self._refuse(408)
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be read, if nothing has been answered yet, and close."""
@@ -137,15 +140,15 @@ class HTTP11Protocol:
         ours, theirs = self._h11.our_state, self._h11.their_state
         if self._overrun:
             self._tcp.linger()
-        elif self._tcp.context.terminated.is_set():
+        elif self._tcp.context.terminated:
             self._tcp.close()
         elif theirs is h11.SEND_BODY and ours is h11.DONE:
-            self._tcp.set_timer(LINGER)
+            self._tcp.set_timer(LINGER, self._tcp.close)
         elif theirs is h11.SEND_BODY:
             self._tcp.linger()
         elif ours is h11.DONE and theirs is h11.DONE:
             self._h11.start_next_cycle()
-            self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
+            self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._tcp.close)
             self._parse()
         else:
             self._tcp.close()
@@ -164,13 +167,6 @@ class HTTP11Protocol:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.request_body.disconnect()
-
-    def expire(self) -> None:
-        """Answer a head that came too slowly with 408; an idle connection is closed without a word."""
-        if self._head_begun:
-            self._refuse(408)
-        else:
-            self._tcp.close()
 
     def close_when_idle(self) -> None:
         """Do nothing yet: the next answer carries `Connection: close`."""

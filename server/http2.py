@@ -58,7 +58,7 @@ class HTTP2Protocol:
         self._h2.initiate_connection()
         self._flush()
         # Also while the process drains: the first request of a connection, a health check perhaps, is answered.
-        self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
+        self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._shut_down)
 
     async def receive(self, data: bytes) -> None:
         """Take what the client sent; waits only for a client that makes us talk and does not listen."""
@@ -90,14 +90,14 @@ class HTTP2Protocol:
         if self._shutting_down or len(self._handlers) >= self._tcp.config.h2_max_concurrent_streams:
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        request = read_request(event.headers or [], self._tcp.config.h2_max_header_list_size)
+        request = to_request(event.headers or [], self._tcp.config.h2_max_header_list_size)
         if isinstance(request, int):
             headers = [(b":status", b"%d" % request), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
             self._h2.send_headers(stream_id, headers, end_stream=True)
             return
-        self._tcp.set_timer(None)
+        self._tcp.cancel_timer()
         exchange = self._exchanges[stream_id] = Exchange(self, stream_id)
-        handler = self._tcp.open(exchange, request)
+        handler = self._tcp.start_handler(exchange, request)
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
 
@@ -215,7 +215,7 @@ class HTTP2Protocol:
         if self._shutting_down or self._tcp.context.draining:
             self._shut_down()
         else:
-            self._tcp.set_timer(self._tcp.config.keep_alive_timeout)
+            self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._shut_down)
 
     def _send_goaway(self) -> None:
         if not self._shutting_down:
@@ -225,7 +225,7 @@ class HTTP2Protocol:
     def _shut_down(self) -> None:
         """Close an idle connection; a request that crosses the GOAWAY must not be met by a reset, which could overtake it."""
         self._send_goaway()
-        if self._tcp.context.terminated.is_set():
+        if self._tcp.context.terminated:
             self._tcp.close()
         else:
             self._tcp.linger()
@@ -237,10 +237,6 @@ class HTTP2Protocol:
         for exchange in exchanges.values():
             exchange.request_body.disconnect()
         self._wake(None)
-
-    def expire(self) -> None:
-        """See `_shut_down`."""
-        self._shut_down()
 
     def close_when_idle(self) -> None:
         """Leave as soon as nothing runs: clients made with h2 lose what still runs when they see a GOAWAY."""
@@ -266,7 +262,7 @@ REACTIONS: dict[type[Event], Callable[[HTTP2Protocol, Any], None]] = {
 """PRIORITY is missing on purpose, and so are PING and the acknowledgements, which h2 answers itself."""
 
 
-def read_request(headers: Headers, limit: int) -> Request | int:
+def to_request(headers: Headers, limit: int) -> Request | int:
     """Return the request, or the status for one that is larger than `limit` bytes or that ASGI cannot express."""
     pseudo = {name: value for name, value in headers if name[:1] == b":"}
     method, path = pseudo[b":method"], pseudo.get(b":path", b"")

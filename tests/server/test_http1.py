@@ -236,10 +236,10 @@ async def test_an_idle_connection_is_closed() -> None:
     async with serving(hello) as server, http1(server.port) as fresh, http1(server.port) as used:
         used.get()
         await used.answer()
-        await eventually(lambda: len(server.context.connections) == 2)
+        await eventually(lambda: len(server.worker.connections) == 2)
         advance(74)
         await asyncio.sleep(0.05)
-        assert len(server.context.connections) == 2
+        assert len(server.worker.connections) == 2
         advance(1.1)
         assert await fresh.rest() == await used.rest() == b""
 
