@@ -51,22 +51,24 @@ class ResponseWriter(Protocol):
     def abort(self, exchange: Exchange) -> None:
         """End an answer that will not be finished, so that the client can tell."""
 
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Note that so many bytes of the request's body need no more room."""
-
 
 class Exchange:
     """Runs the application for one request."""
 
-    def __init__(self, writer: ResponseWriter, number: int) -> None:
+    def __init__(self, writer: ResponseWriter, number: int, request_body: RequestBody) -> None:
         self.number = number
         """The stream identifier; 1 on HTTP/1.1."""
-        self.request_body = RequestBody(self._consumed)
+        self.request_body = request_body
         self._writer = writer
         self._head: Head | None = None
         self._bodiless = False
         self._method = ""
         self._state = ASGIHTTPState.REQUEST
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the exchange is over, by an answer or because the client left."""
+        return self.request_body.disconnected
 
     async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         """Call the application; its errors end in the log, and for the client in a 500 or in a cut answer."""
@@ -85,7 +87,7 @@ class Exchange:
             more = message.get("more_body", False)
             if not more:
                 self._state = ASGIHTTPState.CLOSED
-            if self.request_body.disconnected:
+            if self.disconnected:
                 return
             head, self._head = self._head, None
             body = b"" if self._bodiless else bytes(message.get("body", b""))
@@ -98,7 +100,7 @@ class Exchange:
             raise UnexpectedMessageError(self._state, kind)
 
     async def _settle(self) -> None:
-        if self.request_body.disconnected:
+        if self.disconnected:
             return
         unsent = self._state is ASGIHTTPState.REQUEST or self._head is not None
         self._state, self._head = ASGIHTTPState.CLOSED, None
@@ -107,9 +109,6 @@ class Exchange:
         else:
             # hypercorn leaves an HTTP/2 client waiting here, until the whole connection is idle.
             self._writer.abort(self)
-
-    def _consumed(self, size: int) -> None:
-        self._writer.consumed(self, size)
 
 
 def http_scope(request: Request, scheme: str, client: Any, server: Any, state: Any) -> dict[str, Any]:

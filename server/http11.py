@@ -13,6 +13,7 @@ from __future__ import annotations
 import h11
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
+from server.body import RequestBody
 from server.connection import LINGER, Connection
 from server.exchange import Exchange, Head, Request
 
@@ -95,7 +96,7 @@ class HTTP11Protocol:
             return False
         self._tcp.cancel_timer()
         self._head_begun = False
-        self._exchange = Exchange(self, 1)
+        self._exchange = Exchange(self, 1, RequestBody())
         version, method = request.http_version.decode(), request.method.decode().upper()
         self._tcp.start_handler(self._exchange, Request(version, method, request.target, headers))
         return True
@@ -119,7 +120,7 @@ class HTTP11Protocol:
             parts.append(self._h11.send(h11.EndOfMessage()))
         self._tcp.write(b"".join(parts))
         await self._tcp.drain()
-        if not more and not exchange.request_body.disconnected:
+        if not more and not exchange.disconnected:
             exchange.request_body.disconnect()
             self._exchange = None
             self._next()
@@ -158,9 +159,6 @@ class HTTP11Protocol:
         if exchange is self._exchange:
             self.disconnect()
             self._tcp.close()
-
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Do nothing: the reader itself waits for room."""
 
     def disconnect(self) -> None:
         """End the running exchange."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from h2.errors import ErrorCodes
@@ -28,6 +29,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from hypercorn.utils import filter_pseudo_headers
 
+from server.body import RequestBody
 from server.connection import LINGER, Connection
 from server.exchange import Exchange, Head, Headers, Request
 from server.lenient_h2 import LenientH2Connection
@@ -96,7 +98,7 @@ class HTTP2Protocol:
             self._h2.send_headers(stream_id, headers, end_stream=True)
             return
         self._tcp.cancel_timer()
-        exchange = self._exchanges[stream_id] = Exchange(self, stream_id)
+        exchange = self._exchanges[stream_id] = Exchange(self, stream_id, RequestBody(partial(self._give_credit, stream_id)))
         handler = self._tcp.start_handler(exchange, request)
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
@@ -112,9 +114,9 @@ class HTTP2Protocol:
             self._h2.acknowledge_received_data(padding, event.stream_id)
         exchange.request_body.feed(event.data)
 
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Give the client the window back that the body took."""
-        self._h2.acknowledge_received_data(size, exchange.number)
+    def _give_credit(self, stream_id: int, size: int) -> None:
+        """Give the client the window back that a body took."""
+        self._h2.acknowledge_received_data(size, stream_id)
         self._flush()
 
     def _stream_ended(self, event: StreamEnded) -> None:
@@ -150,11 +152,11 @@ class HTTP2Protocol:
             self._h2.send_headers(stream_id, headers, end_stream=not more and not body)
         if body:
             await self._send(exchange, body, more)
-        elif head is None and not more and not exchange.request_body.disconnected:
+        elif head is None and not more and not exchange.disconnected:
             self._h2.end_stream(stream_id)
         self._flush()
         await self._tcp.drain()
-        if not more and not exchange.request_body.disconnected:
+        if not more and not exchange.disconnected:
             self._answered(exchange)
 
     async def _send(self, exchange: Exchange, body: bytes, more: bool) -> None:
@@ -171,7 +173,7 @@ class HTTP2Protocol:
                 burst = sent + BURST
                 self._flush()
                 await self._tcp.drain()
-            if exchange.request_body.disconnected:
+            if exchange.disconnected:
                 return
 
     async def _window(self, stream_id: int) -> None:
