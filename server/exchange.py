@@ -48,6 +48,9 @@ class ResponseWriter(Protocol):
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send what is given, and return when more may be sent; does nothing once the exchange is over."""
 
+    def send_continue(self, exchange: Exchange) -> None:
+        """Ask the client for the body that it holds back."""
+
     def abort(self, exchange: Exchange) -> None:
         """End an answer that will not be finished, so that the client can tell."""
 
@@ -59,6 +62,8 @@ class Exchange:
         self.number = number
         """The stream identifier; 1 on HTTP/1.1."""
         self.request_body = request_body
+        self.expects_continue = False
+        """The client waits to be asked before it sends the body (RFC 9110 §10.1.1)."""
         self._writer = writer
         self._head: Head | None = None
         self._bodiless = False
@@ -74,11 +79,24 @@ class Exchange:
         """Call the application; its errors end in the log, and for the client in a 500 or in a cut answer."""
         self._method = scope["method"]
         try:
-            await app(scope, self.request_body.receive, self.send)
+            await app(scope, self.receive, self.send)
         except Exception:
             log.exception("error in the application")
         finally:
             await self._settle()
+
+    async def receive(self) -> Any:
+        """The ASGI `receive`; only a body that the application wants is asked for, so no refusal follows a 100."""
+        if self.expects_continue:
+            self.expects_continue = False
+            if self._unanswered and not self.disconnected:
+                self._writer.send_continue(self)
+        return await self.request_body.receive()
+
+    @property
+    def _unanswered(self) -> bool:
+        """Whether nothing of the answer was sent."""
+        return self._state is ASGIHTTPState.REQUEST or self._head is not None
 
     async def send(self, message: Any) -> None:
         """The ASGI `send`; without effect once the client is gone."""
@@ -87,6 +105,7 @@ class Exchange:
             more = message.get("more_body", False)
             if not more:
                 self._state = ASGIHTTPState.CLOSED
+                self.request_body.discard()
             if self.disconnected:
                 return
             head, self._head = self._head, None
@@ -102,9 +121,10 @@ class Exchange:
     async def _settle(self) -> None:
         if self.disconnected:
             return
-        unsent = self._state is ASGIHTTPState.REQUEST or self._head is not None
+        unanswered = self._unanswered
         self._state, self._head = ASGIHTTPState.CLOSED, None
-        if unsent:
+        self.request_body.discard()
+        if unanswered:
             await self._writer.respond(self, Head(500, [(b"content-length", b"0")]), b"", False)
         else:
             # hypercorn leaves an HTTP/2 client waiting here, until the whole connection is idle.

@@ -57,8 +57,7 @@ class HTTP11Protocol:
     def _parse(self) -> None:
         try:
             while self._take(self._h11.next_event()):
-                if self._h11.they_are_waiting_for_100_continue:
-                    self._tcp.write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+                pass
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
 
@@ -97,6 +96,7 @@ class HTTP11Protocol:
         self._tcp.cancel_timer()
         self._head_begun = False
         self._exchange = Exchange(self, 1, RequestBody())
+        self._exchange.expects_continue = self._h11.they_are_waiting_for_100_continue
         version, method = request.http_version.decode(), request.method.decode().upper()
         self._tcp.start_handler(self._exchange, Request(version, method, request.target, headers))
         return True
@@ -110,6 +110,11 @@ class HTTP11Protocol:
         if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._tcp.write(self._head(Head(status, [(b"content-length", b"0"), CLOSE])))
         self._tcp.linger()
+
+    def send_continue(self, exchange: Exchange) -> None:
+        """Send 100 Continue, unless the body has begun without it."""
+        if self._h11.they_are_waiting_for_100_continue:
+            self._tcp.write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, all that is given in one write."""
@@ -127,7 +132,8 @@ class HTTP11Protocol:
 
     def _head(self, head: Head) -> bytes:
         headers = [*head.headers, (b"date", self._tcp.context.date)]
-        if self._tcp.context.draining:
+        # Whether a client that was never asked for its body sends it nevertheless cannot be known (RFC 9110 §10.1.1).
+        if self._tcp.context.draining or self._h11.they_are_waiting_for_100_continue:
             headers.append(CLOSE)
         # h11's own rule (RFC 9112 §6): it adds `transfer-encoding: chunked` unless a length is known or the client is too old.
         names = {name.lower() for name, _ in headers}

@@ -99,6 +99,9 @@ class HTTP2Protocol:
             return
         self._tcp.cancel_timer()
         exchange = self._exchanges[stream_id] = Exchange(self, stream_id, RequestBody(partial(self._give_credit, stream_id)))
+        exchange.expects_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers
+        )
         handler = self._tcp.start_handler(exchange, request)
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
@@ -143,6 +146,11 @@ class HTTP2Protocol:
         self._shutting_down = True
         if not self._exchanges:
             self._shut_down()
+
+    def send_continue(self, exchange: Exchange) -> None:
+        """Send the informational 100."""
+        self._h2.send_headers(exchange.number, [(b":status", b"100")])
+        self._flush()
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, as the client's window allows."""

@@ -225,6 +225,24 @@ async def test_a_request_body_arrives_whole() -> None:
         assert (await client.finish(stream)).body == body
 
 
+async def test_a_body_is_asked_for_when_it_is_read() -> None:
+    """A client that waits for 100 is asked for its body when the application reads it, and never when it refuses it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, b"" if scope["path"] == "/early" else await read(receive))
+
+    expect = [(b"expect", b"100-continue")]
+    async with serving(app) as server, http2(server.port) as client:
+        refused = await client.finish(client.request(b"/early", method=b"POST", headers=expect, end=False))
+        assert (refused.status, refused.asked) == (200, 0)
+        stream = client.request(method=b"POST", headers=expect, end=False)
+        await eventually(lambda: stream.asked == 1)
+        client.data(stream, b"bo")
+        client.data(stream, b"dy", end=True)
+        assert (await client.finish(stream)).body == b"body"
+        assert stream.asked == 1
+
+
 async def test_padding_uses_up_no_window() -> None:
     """The room that padding takes is given back, so that a body of padded pieces may be as long as any."""
 
