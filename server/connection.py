@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from hypercorn.asyncio.tcp_server import MAX_RECV
-from hypercorn.config import Config
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
-from starlette.types import ASGIApp
 
 from server.context import Context
 from server.exchange import Exchange, Request, http_scope
@@ -52,37 +50,30 @@ class Connection:
 
     def __init__(
         self,
-        app: ASGIApp,
-        protocols: Mapping[str, Callable[[Connection], HTTPProtocol]],
-        config: Config,
         context: Context,
-        state: dict[str, Any],
+        protocols: Mapping[str, Callable[[Connection], HTTPProtocol]],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """`protocols` are listed by their ALPN names (RFC 7301), and `state` is that of the lifespan."""
-        self.config = config
+        """`protocols` are listed by their ALPN names (RFC 7301)."""
         self.context = context
-        self._app = app
         self._protocols = protocols
-        self._loop = asyncio.get_running_loop()
-        self._state = state
         self._reader = reader
         self._writer = writer
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._tls = writer.get_extra_info("ssl_object")
         chosen = None if self._tls is None else self._tls.selected_alpn_protocol()
-        self._protocol = protocols[chosen or "http/1.1"](self)
+        self.protocol = protocols[chosen or "http/1.1"](self)
         self._handlers: asyncio.TaskGroup
 
     async def run(self) -> None:
         """Serve; returns when the connection is closed and no handler runs any more."""
         try:
             async with asyncio.TaskGroup() as self._handlers:
-                self._protocol.start()
+                self.protocol.start()
                 await self._read()
-                self._protocol.disconnect()
+                self.protocol.disconnect()
                 self.close()
         finally:
             await self._wait_closed()
@@ -98,18 +89,18 @@ class Connection:
 
     async def _receive(self, data: bytes) -> None:
         try:
-            await self._protocol.receive(data)
+            await self.protocol.receive(data)
         except H2ProtocolAssumedError as switch:
-            self._protocol = self._protocols["h2"](self)
-            self._protocol.start()
-            await self._protocol.receive(switch.data)
+            self.protocol = self._protocols["h2"](self)
+            self.protocol.start()
+            await self.protocol.receive(switch.data)
 
     def start_handler(self, exchange: Exchange, request: Request) -> asyncio.Task[None]:
         """Run the application for a request."""
         scheme = "http" if self._tls is None else "https"
         client, server = self._address("peername"), self._address("sockname")
-        scope = http_scope(request, scheme, client, server, self._state)
-        return self._handlers.create_task(exchange.run(self._app, scope))
+        scope = http_scope(request, scheme, client, server, self.context.state)
+        return self._handlers.create_task(exchange.run(self.context.app, scope))
 
     def _address(self, name: str) -> tuple[str, int] | None:
         address = self._writer.get_extra_info(name)
@@ -137,7 +128,7 @@ class Connection:
     def set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call back in `seconds`, unless the one timer of this connection is set again or cancelled before."""
         self.cancel_timer()
-        self._timer = self._loop.call_later(seconds, callback)
+        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
 
     def cancel_timer(self) -> None:
         if self._timer is not None:
@@ -169,14 +160,9 @@ class Connection:
         finally:
             self.cancel_timer()
 
-    def close_when_idle(self) -> None:
-        """Close as soon as nothing runs for the client; what it asks until then is still answered."""
-        if not self._closing:
-            self._protocol.close_when_idle()
-
     def terminate(self) -> None:
         """Take no further request, and close as soon as nothing runs."""
         if self._closing:
             self.close()
         else:
-            self._protocol.terminate()
+            self.protocol.terminate()

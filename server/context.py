@@ -1,15 +1,23 @@
-"""What all connections of one process share: whether the process is ending, and the date; it knows no connection."""
+"""What all connections of one process share: the application, the limits, the end, the date; it opens nothing itself."""
 
 from __future__ import annotations
 
 from time import time
 from wsgiref.handlers import format_date_time
 
+from hypercorn.config import Config
+from hypercorn.typing import LifespanState
+from starlette.types import ASGIApp
+
 
 class Context:
-    """Two steps towards the end, and a clock."""
+    """One for each process that serves."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self.app = app
+        self.config = config
+        self.state = LifespanState({})
+        """The state of the lifespan, of which each request gets a copy."""
         self.draining = False
         """The process is about to end: each connection's next answer is its last."""
         self.terminated = False

@@ -31,7 +31,7 @@ class HTTP11Protocol:
 
     def __init__(self, tcp: Connection) -> None:
         self._tcp = tcp
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=tcp.config.h11_max_incomplete_size)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=tcp.context.config.h11_max_incomplete_size)
         self._exchange: Exchange | None = None
         self._chunked = False
         self._fresh = True
@@ -39,11 +39,11 @@ class HTTP11Protocol:
         self._overrun = False
 
     def start(self) -> None:
-        """Wait for a request; nothing is said first."""
-        self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._tcp.close)
+        """Wait for a request; HTTP/1.1 has no preface."""
+        self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._tcp.close)
 
     async def receive(self, data: bytes) -> None:
-        """Take what the client sent; returns when the application has room for more of the body."""
+        """Parse what the client sent; returns when the application has room for more of the body."""
         if self._overrun:
             return
         self._h11.receive_data(data)
@@ -90,7 +90,7 @@ class HTTP11Protocol:
             return False
         headers = list(request.headers)
         size = len(request.target) + sum(len(name) + len(value) for name, value in headers)
-        if size > self._tcp.config.h11_max_incomplete_size:
+        if size > self._tcp.context.config.h11_max_incomplete_size:
             self._refuse(431)
             return False
         self._tcp.cancel_timer()
@@ -155,7 +155,7 @@ class HTTP11Protocol:
             self._tcp.linger()
         elif ours is h11.DONE and theirs is h11.DONE:
             self._h11.start_next_cycle()
-            self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._tcp.close)
+            self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._tcp.close)
             self._parse()
         else:
             self._tcp.close()

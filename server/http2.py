@@ -15,17 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from h2 import events
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
 from h2.exceptions import ProtocolError
 from hypercorn.utils import filter_pseudo_headers
 
@@ -35,7 +26,7 @@ from server.exchange import Exchange, Head, Headers, Request
 from server.lenient_h2 import LenientH2Connection
 
 CONTROL_BACKLOG = 2**18
-"""Bytes that a client which does not read may make us owe it in acknowledgements, before we stop reading too."""
+"""Bytes that a client which does not read may have waiting for it in acknowledgements, before we stop reading too."""
 
 FIELD_OVERHEAD = 32
 """Bytes that count for each field of a header list beside its name and value (RFC 9113 §6.5.2)."""
@@ -49,21 +40,21 @@ class HTTP2Protocol:
 
     def __init__(self, tcp: Connection) -> None:
         self._tcp = tcp
-        self._h2 = LenientH2Connection(tcp.config)
+        self._h2 = LenientH2Connection(tcp.context.config)
         self._exchanges: dict[int, Exchange] = {}
         self._blocked: dict[int, asyncio.Event] = {}
         self._handlers: set[asyncio.Task[None]] = set()
         self._shutting_down = False
 
     def start(self) -> None:
-        """Say our settings."""
+        """Send our SETTINGS."""
         self._h2.initiate_connection()
         self._flush()
         # Also while the process drains: the first request of a connection, a health check perhaps, is answered.
-        self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._shut_down)
+        self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._shut_down)
 
     async def receive(self, data: bytes) -> None:
-        """Take what the client sent; waits only for a client that makes us talk and does not listen."""
+        """Act on the frames that the client sent; waits only for one that never reads its acknowledgements."""
         try:
             for event in self._h2.receive_data(data):
                 react = REACTIONS.get(type(event))
@@ -83,16 +74,16 @@ class HTTP2Protocol:
         if data:
             self._tcp.write(data)
 
-    def _request_received(self, event: RequestReceived) -> None:
+    def _request_received(self, event: events.RequestReceived) -> None:
         stream_id = event.stream_id
         stream = self._h2.streams.get(stream_id)
         if stream is None or stream.closed:  # Its RST_STREAM came in the same piece.
             return
         # Handlers of streams that the client has reset count too: otherwise open-and-reset starts any number (CVE-2023-44487).
-        if self._shutting_down or len(self._handlers) >= self._tcp.config.h2_max_concurrent_streams:
+        if self._shutting_down or len(self._handlers) >= self._tcp.context.config.h2_max_concurrent_streams:
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        request = to_request(event.headers or [], self._tcp.config.h2_max_header_list_size)
+        request = to_request(event.headers or [], self._tcp.context.config.h2_max_header_list_size)
         if isinstance(request, int):
             headers = [(b":status", b"%d" % request), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
             self._h2.send_headers(stream_id, headers, end_stream=True)
@@ -106,7 +97,7 @@ class HTTP2Protocol:
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
 
-    def _data_received(self, event: DataReceived) -> None:
+    def _data_received(self, event: events.DataReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
         length = event.flow_controlled_length or 0
         if exchange is None:
@@ -122,27 +113,18 @@ class HTTP2Protocol:
         self._h2.acknowledge_received_data(size, stream_id)
         self._flush()
 
-    def _stream_ended(self, event: StreamEnded) -> None:
+    def _stream_ended(self, event: events.StreamEnded) -> None:
         exchange = self._exchanges.get(event.stream_id)
         if exchange is not None:
             exchange.request_body.finish()
 
-    def _stream_reset(self, event: StreamReset) -> None:
-        self._close(event.stream_id)
+    def _wake(self, stream_id: int) -> None:
+        """Let a stream that waits for its flow-control window check it again; 0: all of them."""
+        for number, opened in self._blocked.items():
+            if stream_id in (0, number):
+                opened.set()
 
-    def _window_opened(self, event: WindowUpdated) -> None:
-        self._wake(event.stream_id or None)
-
-    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
-        self._wake(None)
-
-    def _wake(self, stream_id: int | None) -> None:
-        """Let a stream that waits for its window look again; None: all of them."""
-        for number in list(self._blocked) if stream_id is None else [stream_id]:
-            if number in self._blocked:
-                self._blocked[number].set()
-
-    def _goaway_received(self, event: ConnectionTerminated) -> None:
+    def _goaway_received(self, event: events.ConnectionTerminated) -> None:
         self._shutting_down = True
         if not self._exchanges:
             self._shut_down()
@@ -225,7 +207,7 @@ class HTTP2Protocol:
         if self._shutting_down or self._tcp.context.draining:
             self._shut_down()
         else:
-            self._tcp.set_timer(self._tcp.config.keep_alive_timeout, self._shut_down)
+            self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._shut_down)
 
     def _send_goaway(self) -> None:
         if not self._shutting_down:
@@ -246,10 +228,10 @@ class HTTP2Protocol:
         exchanges, self._exchanges = self._exchanges, {}
         for exchange in exchanges.values():
             exchange.request_body.disconnect()
-        self._wake(None)
+        self._wake(0)
 
     def close_when_idle(self) -> None:
-        """Leave as soon as nothing runs: clients made with h2 lose what still runs when they see a GOAWAY."""
+        """Send GOAWAY and close, where nothing runs: clients made with h2 lose what still runs when they see it."""
         if self._h2.highest_inbound_stream_id and not self._exchanges:
             self._shut_down()
 
@@ -260,14 +242,14 @@ class HTTP2Protocol:
             self._shut_down()
 
 
-REACTIONS: dict[type[Event], Callable[[HTTP2Protocol, Any], None]] = {
-    RequestReceived: HTTP2Protocol._request_received,
-    DataReceived: HTTP2Protocol._data_received,
-    StreamEnded: HTTP2Protocol._stream_ended,
-    StreamReset: HTTP2Protocol._stream_reset,
-    WindowUpdated: HTTP2Protocol._window_opened,
-    RemoteSettingsChanged: HTTP2Protocol._settings_changed,
-    ConnectionTerminated: HTTP2Protocol._goaway_received,
+REACTIONS: dict[type[events.Event], Callable[[HTTP2Protocol, Any], None]] = {
+    events.RequestReceived: HTTP2Protocol._request_received,
+    events.DataReceived: HTTP2Protocol._data_received,
+    events.StreamEnded: HTTP2Protocol._stream_ended,
+    events.StreamReset: lambda self, event: self._close(event.stream_id),
+    events.WindowUpdated: lambda self, event: self._wake(event.stream_id),
+    events.RemoteSettingsChanged: lambda self, _: self._wake(0),
+    events.ConnectionTerminated: HTTP2Protocol._goaway_received,
 }
 """PRIORITY is missing on purpose, and so are PING and the acknowledgements, which h2 answers itself."""
 

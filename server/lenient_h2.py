@@ -42,7 +42,7 @@ class LenientH2Connection(H2Connection):
         self.decoder.max_header_list_size = TOLERANCE * config.h2_max_header_list_size
 
     def initiate_connection(self) -> None:
-        """Say the settings, and give the connection a window in which no stream's unread body can stop the others."""
+        """Send the settings, and give the connection a window in which no stream's unread body can stop the others."""
         super().initiate_connection()
         self.increment_flow_control_window(self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] * STREAM_WINDOW)
 

@@ -10,7 +10,7 @@ from typing import cast
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework, ASGISendEvent, LifespanState
+from hypercorn.typing import ASGIFramework, ASGISendEvent
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from starlette.types import ASGIApp
 
@@ -49,15 +49,13 @@ class Worker:
     """Serves one application on one listener, in the running event loop."""
 
     def __init__(self, app: ASGIApp, config: Config, listener: Listener) -> None:
-        self.context = Context()
-        self._app = app
-        self._config = config
+        self.context = Context(app, config)
         self._listener = listener
         self._connections: dict[asyncio.Task[None], Connection] = {}
-        self._state = LifespanState({})
         self._loop = asyncio.get_running_loop()
         # hypercorn's types of ASGI are narrower than Starlette's.
-        self._lifespan = Startup(ASGIWrapper(cast(ASGIFramework, app)), config, self._loop, self._state)
+        wrapped = ASGIWrapper(cast(ASGIFramework, app))
+        self._lifespan = Startup(wrapped, config, self._loop, self.context.state)
 
     @property
     def connections(self) -> list[Connection]:
@@ -78,7 +76,7 @@ class Worker:
             sock=self._listener.socket,
             backlog=BACKLOG,
             ssl=self._listener.tls,
-            ssl_handshake_timeout=None if self._listener.tls is None else self._config.ssl_handshake_timeout,
+            ssl_handshake_timeout=None if self._listener.tls is None else self.context.config.ssl_handshake_timeout,
         )
 
     async def _abandoned(self, reason: str) -> StartError:
@@ -90,7 +88,7 @@ class Worker:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        connection = Connection(self._app, PROTOCOLS, self._config, self.context, self._state, reader, writer)
+        connection = Connection(self.context, PROTOCOLS, reader, writer)
         self._connections[task] = connection
         try:
             await connection.run()
@@ -104,7 +102,7 @@ class Worker:
         """Move clients elsewhere as soon as nothing runs for them; what they ask until then is still answered."""
         self.context.draining = True
         for connection in self.connections:
-            connection.close_when_idle()
+            connection.protocol.close_when_idle()
 
     async def stop(self) -> None:
         """Refuse new connections, let the others close, abort those that do not, and shut the application down."""
@@ -127,12 +125,12 @@ class Worker:
             await asyncio.wait(list(self._connections), timeout=seconds)
 
     async def _stop_application(self) -> None:
-        self._config.shutdown_timeout = LIFESPAN_GRACE
+        self.context.config.shutdown_timeout = LIFESPAN_GRACE
         try:
             await self._lifespan.wait_for_shutdown()
         except LifespanTimeoutError as error:
-            await self._config.log.error("%s", error)
+            await self.context.config.log.error("%s", error)
         self._application.cancel()
         results = await asyncio.gather(self._application, return_exceptions=True)
         if isinstance(results[0], LifespanFailureError):
-            await self._config.log.error("%s", results[0])
+            await self.context.config.log.error("%s", results[0])

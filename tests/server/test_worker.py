@@ -12,7 +12,7 @@ from server.listen import StartError, open_listeners
 from server.worker import Worker
 from settings import Settings
 from tests.server.clients import http1
-from tests.server.serving import answer
+from tests.server.serving import answer, without_lifespan
 
 SETTINGS = Settings(host="127.0.0.1", port=0)
 
@@ -45,6 +45,25 @@ async def test_a_start_may_fail_without_a_reason() -> None:
     worker, _ = worker_of(refuses)
     with pytest.raises(StartError, match="no reason given"):
         await worker.start()
+
+
+async def test_each_request_gets_the_state_of_the_lifespan() -> None:
+    """What the application leaves in the state at its start is there for every request, in a copy of its own."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            scope["state"]["word"] = b"hello"
+            await without_lifespan(app)(scope, receive, send)
+        else:
+            await answer(send, scope["state"].pop("word"))
+
+    worker, port = worker_of(app)
+    await worker.start()
+    async with http1(port) as client:
+        for _ in range(2):
+            client.get()
+            assert (await client.answer()).body == b"hello"
+    await worker.stop()
 
 
 async def test_an_application_without_lifespan_is_served(caplog: pytest.LogCaptureFixture) -> None:
