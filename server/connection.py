@@ -9,16 +9,12 @@ every idle period is a task of its own (here a timer); a TLS peer that does not 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import MAX_RECV
-from hypercorn.config import Config
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
-from hypercorn.typing import LifespanState
-from starlette.types import ASGIApp
 
 from server.context import Context
 from server.exchange import Exchange, Request, http_scope
@@ -30,72 +26,57 @@ FLUSH = 30.0
 """Seconds that a peer gets to read what was written to a closed connection, and to answer TLS's close_notify."""
 
 
-class Speaker(Protocol):
-    """A protocol, as its connection sees it."""
+class HTTPProtocol(Protocol):
+    """HTTP/1.1 or HTTP/2 on one connection."""
 
     def start(self) -> None:
-        """Say what is to be said first."""
+        """Send the connection preface, if there is one."""
 
     async def receive(self, data: bytes) -> None:
-        """Take what the client sent, and return when more may come."""
+        """Act on what the client sent; returns when more may come."""
 
-    def gone(self) -> None:
-        """Note that the client left or is being left: every exchange is over."""
+    def disconnect(self) -> None:
+        """End every exchange: the client left, or is being left."""
 
-    def expire(self) -> None:
-        """Say what is to be said, and close, because the time for the next request is up."""
-
-    def drain(self) -> None:
-        """See `Open.drain`."""
+    def close_when_idle(self) -> None:
+        """Close as soon as nothing runs; what the client asks until then is still answered."""
 
     def terminate(self) -> None:
-        """See `Open.terminate`."""
+        """Take no further request, and close as soon as nothing runs."""
 
 
 class Connection:
-    """Serves one connection; awaiting it returns when the connection is closed and no handler runs any more."""
+    """One connection, from its first byte to its last."""
 
     def __init__(
         self,
-        speakers: Mapping[str, Callable[[Connection], Speaker]],
-        app: ASGIWrapper,
-        loop: asyncio.AbstractEventLoop,
-        config: Config,
         context: Context,
-        state: LifespanState,
+        protocols: Mapping[str, Callable[[Connection], HTTPProtocol]],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """`speakers` are the protocols by their ALPN names; the rest is what hypercorn gives its TCPServer."""
-        self.config = config
+        """`protocols` are listed by their ALPN names (RFC 7301)."""
         self.context = context
-        self._speakers = speakers
-        self._app: ASGIApp = app.app  # type: ignore[assignment]  # hypercorn's types of ASGI are narrower than Starlette's
-        self._loop = loop
-        self._state = state
+        self._protocols = protocols
         self._reader = reader
         self._writer = writer
         self._timer: asyncio.TimerHandle | None = None
-        self._ending = False
+        self._closing = False
         self._tls = writer.get_extra_info("ssl_object")
-        self._speaker: Speaker
+        chosen = None if self._tls is None else self._tls.selected_alpn_protocol()
+        self.protocol = protocols[chosen or "http/1.1"](self)
         self._handlers: asyncio.TaskGroup
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._run().__await__()
-
-    async def _run(self) -> None:
-        chosen = None if self._tls is None else self._tls.selected_alpn_protocol()
-        self._speaker = self._speakers[chosen or "http/1.1"](self)
-        self.context.connections.add(self)
+    async def run(self) -> None:
+        """Serve; returns when the connection is closed and no handler runs any more."""
         try:
             async with asyncio.TaskGroup() as self._handlers:
-                self._speaker.start()
+                self.protocol.start()
                 await self._read()
-                self._speaker.gone()
+                self.protocol.disconnect()
                 self.close()
         finally:
-            await self._closed()
+            await self._wait_closed()
 
     async def _read(self) -> None:
         while not self._reader.at_eof():
@@ -103,23 +84,23 @@ class Connection:
                 data = await self._reader.read(MAX_RECV)
             except OSError:  # A reset, or a broken TLS record: the peer is gone, and there is nobody to tell.
                 return
-            if data and not self._ending:
+            if data and not self._closing:
                 await self._receive(data)
 
     async def _receive(self, data: bytes) -> None:
         try:
-            await self._speaker.receive(data)
+            await self.protocol.receive(data)
         except H2ProtocolAssumedError as switch:
-            self._speaker = self._speakers["h2"](self)
-            self._speaker.start()
-            await self._speaker.receive(switch.data)
+            self.protocol = self._protocols["h2"](self)
+            self.protocol.start()
+            await self.protocol.receive(switch.data)
 
-    def open(self, exchange: Exchange, request: Request) -> asyncio.Task[None]:
-        """Start the application for a request."""
+    def start_handler(self, exchange: Exchange, request: Request) -> asyncio.Task[None]:
+        """Run the application for a request."""
         scheme = "http" if self._tls is None else "https"
         client, server = self._address("peername"), self._address("sockname")
-        scope = http_scope(request, scheme, client, server, self._state)
-        return self._handlers.create_task(exchange.run(self._app, scope))
+        scope = http_scope(request, scheme, client, server, self.context.state)
+        return self._handlers.create_task(exchange.run(self.context.app, scope))
 
     def _address(self, name: str) -> tuple[str, int] | None:
         address = self._writer.get_extra_info(name)
@@ -127,63 +108,61 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send, without waiting; what is written to a closed connection is dropped."""
-        if not (self._ending or self._writer.is_closing()):
+        if not (self._closing or self._writer.is_closing()):
             self._writer.write(data)
 
-    async def flushed(self) -> None:
+    async def drain(self) -> None:
         """Return when the peer has taken so much that more may be written, or is gone."""
         with suppress(ConnectionError):  # The reader hears of it too, and ends the exchanges.
             await self._writer.drain()
 
     @property
-    def unsent(self) -> int:
-        """Bytes that were written and that the peer has not taken."""
+    def write_buffer_size(self) -> int:
+        """Bytes that were written and that the kernel has not taken."""
         return self._writer.transport.get_write_buffer_size()
 
-    def expect(self, seconds: float | None) -> None:
-        """Close the connection in `seconds` unless this is called again before; None: not at all."""
+    @property
+    def closed(self) -> bool:
+        return self._writer.is_closing()
+
+    def set_timer(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back in `seconds`, unless the one timer of this connection is set again or cancelled before."""
+        self.cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
+
+    def cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
-
-    def _expire(self) -> None:
-        if self._ending:
-            self.close()
-        else:
-            self._speaker.expire()
 
     def linger(self) -> None:
-        """Say no more, and read on for a while before closing, so that no reset overtakes what was said."""
+        """Write no more, and read on for a while before closing, so that no reset overtakes what was written."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
             with suppress(OSError):  # The peer has left already.
                 self._writer.write_eof()
-        self._ending = True
-        self.expect(LINGER)
+        self._closing = True
+        self.set_timer(LINGER, self.close)
 
     def close(self) -> None:
         """Close as soon as what was written is sent."""
-        self._ending = True
-        self.context.connections.discard(self)
+        self._closing = True
         self._writer.close()
-        self.expect(None)
-        self._timer = self._loop.call_later(FLUSH, self._writer.transport.abort)
+        self.set_timer(FLUSH, self.abort)
 
-    async def _closed(self) -> None:
+    def abort(self) -> None:
+        """Close at once."""
+        self._writer.transport.abort()
+
+    async def _wait_closed(self) -> None:
         self.close()
         try:
             with suppress(OSError):  # A peer that is gone, or silent, cannot be left in good order.
                 await self._writer.wait_closed()
         finally:
-            self.expect(None)
-
-    def drain(self) -> None:
-        """See `Open.drain`."""
-        if not self._ending:
-            self._speaker.drain()
+            self.cancel_timer()
 
     def terminate(self) -> None:
-        """See `Open.terminate`."""
-        if self._ending:
+        """Take no further request, and close as soon as nothing runs."""
+        if self._closing:
             self.close()
         else:
-            self._speaker.terminate()
+            self.protocol.terminate()

@@ -1,46 +1,29 @@
-"""What all connections of one process share: whether it is draining, and the date; it opens and closes nothing itself."""
+"""What all connections of one process share: the application, the limits, the end, the date; it opens nothing itself."""
 
 from __future__ import annotations
 
 from time import time
-from typing import Protocol
 from wsgiref.handlers import format_date_time
 
-from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.typing import LifespanState
+from starlette.types import ASGIApp
 
 
-class Open(Protocol):
-    """A connection, as far as the end of the process concerns it."""
+class Context:
+    """One for each process that serves."""
 
-    def drain(self) -> None:
-        """Move the client elsewhere as soon as nothing runs for it; what it asks until then is still answered."""
-
-    def terminate(self) -> None:
-        """Take no further request, and close when nothing runs."""
-
-
-class Context(WorkerContext):
-    """hypercorn's context, whose connections are told when the process ends instead of each waiting for it in a task."""
-
-    def __init__(self) -> None:
-        super().__init__(None)
-        self.connections: set[Open] = set()
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self.app = app
+        self.config = config
+        self.state = LifespanState({})
+        """The state of the lifespan, of which each request gets a copy."""
         self.draining = False
+        """The process is about to end: each connection's next answer is its last."""
+        self.terminated = False
+        """The process ends: no request is taken any more."""
         self._second = 0
         self._date = b""
-
-    def drain(self) -> None:
-        """Tell every connection, and those to come, that the process is about to end."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-
-    async def end(self) -> None:
-        """Tell every connection that the process ends now."""
-        self.draining = True
-        await self.terminated.set()
-        for connection in list(self.connections):
-            connection.terminate()
 
     @property
     def date(self) -> bytes:

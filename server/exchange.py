@@ -17,7 +17,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 from starlette.types import ASGIApp
 
-from server.inbox import Inbox
+from server.body import RequestBody
 
 log = logging.getLogger("rawbot.server")
 
@@ -42,41 +42,61 @@ class Request:
     headers: Iterable[tuple[bytes, bytes]]
 
 
-class Wire(Protocol):
+class ResponseWriter(Protocol):
     """What an exchange needs of the protocol that carries it."""
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send what is given, and return when more may be sent; does nothing once the exchange is over."""
 
-    def cut(self, exchange: Exchange) -> None:
-        """End an answer that will not be finished, so that the client can tell."""
+    def send_continue(self, exchange: Exchange) -> None:
+        """Ask the client for the body that it holds back."""
 
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Note that so many bytes of the request's body need no more room."""
+    def abort(self, exchange: Exchange) -> None:
+        """End an answer that will not be finished, so that the client can tell."""
 
 
 class Exchange:
     """Runs the application for one request."""
 
-    def __init__(self, wire: Wire, number: int) -> None:
+    def __init__(self, writer: ResponseWriter, number: int, request_body: RequestBody) -> None:
         self.number = number
         """The stream identifier; 1 on HTTP/1.1."""
-        self.inbox = Inbox(self._consumed)
-        self._wire = wire
+        self.request_body = request_body
+        self.expects_continue = False
+        """The client waits to be asked before it sends the body (RFC 9110 §10.1.1)."""
+        self._writer = writer
         self._head: Head | None = None
         self._bodiless = False
         self._method = ""
         self._state = ASGIHTTPState.REQUEST
 
+    @property
+    def disconnected(self) -> bool:
+        """Whether the exchange is over, by an answer or because the client left."""
+        return self.request_body.disconnected
+
     async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
         """Call the application; its errors end in the log, and for the client in a 500 or in a cut answer."""
         self._method = scope["method"]
         try:
-            await app(scope, self.inbox.receive, self.send)
+            await app(scope, self.receive, self.send)
         except Exception:
             log.exception("error in the application")
         finally:
             await self._settle()
+
+    async def receive(self) -> Any:
+        """The ASGI `receive`; only a body that the application wants is asked for, so no refusal follows a 100."""
+        if self.expects_continue:
+            self.expects_continue = False
+            if self._unanswered and not self.disconnected:
+                self._writer.send_continue(self)
+        return await self.request_body.receive()
+
+    @property
+    def _unanswered(self) -> bool:
+        """Whether nothing of the answer was sent."""
+        return self._state is ASGIHTTPState.REQUEST or self._head is not None
 
     async def send(self, message: Any) -> None:
         """The ASGI `send`; without effect once the client is gone."""
@@ -85,11 +105,12 @@ class Exchange:
             more = message.get("more_body", False)
             if not more:
                 self._state = ASGIHTTPState.CLOSED
-            if self.inbox.gone:
+                self.request_body.discard()
+            if self.disconnected:
                 return
             head, self._head = self._head, None
             body = b"" if self._bodiless else bytes(message.get("body", b""))
-            await self._wire.respond(self, head, body, more)
+            await self._writer.respond(self, head, body, more)
         elif kind == "http.response.start" and self._state is ASGIHTTPState.REQUEST:
             self._head = Head(int(message["status"]), build_and_validate_headers(message.get("headers", [])))
             self._bodiless = suppress_body(self._method, self._head.status)
@@ -98,18 +119,16 @@ class Exchange:
             raise UnexpectedMessageError(self._state, kind)
 
     async def _settle(self) -> None:
-        if self.inbox.gone:
+        if self.disconnected:
             return
-        unsent = self._state is ASGIHTTPState.REQUEST or self._head is not None
+        unanswered = self._unanswered
         self._state, self._head = ASGIHTTPState.CLOSED, None
-        if unsent:
-            await self._wire.respond(self, Head(500, [(b"content-length", b"0")]), b"", False)
+        self.request_body.discard()
+        if unanswered:
+            await self._writer.respond(self, Head(500, [(b"content-length", b"0")]), b"", False)
         else:
             # hypercorn leaves an HTTP/2 client waiting here, until the whole connection is idle.
-            self._wire.cut(self)
-
-    def _consumed(self, size: int) -> None:
-        self._wire.consumed(self, size)
+            self._writer.abort(self)
 
 
 def http_scope(request: Request, scheme: str, client: Any, server: Any, state: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import h11
 from hypercorn.protocol.h11 import H2ProtocolAssumedError
 
+from server.body import RequestBody
 from server.connection import LINGER, Connection
 from server.exchange import Exchange, Head, Request
 
@@ -25,12 +26,12 @@ READ_AHEAD = 2**16
 CLOSE = (b"connection", b"close")
 
 
-class Http11:
+class HTTP11Protocol:
     """Reads requests one after the other and writes their answers."""
 
     def __init__(self, tcp: Connection) -> None:
         self._tcp = tcp
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=tcp.config.h11_max_incomplete_size)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=tcp.context.config.h11_max_incomplete_size)
         self._exchange: Exchange | None = None
         self._chunked = False
         self._fresh = True
@@ -38,26 +39,25 @@ class Http11:
         self._overrun = False
 
     def start(self) -> None:
-        """Wait for a request; nothing is said first."""
-        self._tcp.expect(self._tcp.config.keep_alive_timeout)
+        """Wait for a request; HTTP/1.1 has no preface."""
+        self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._tcp.close)
 
     async def receive(self, data: bytes) -> None:
-        """Take what the client sent; returns when the application has room for more of the body."""
+        """Parse what the client sent; returns when the application has room for more of the body."""
         if self._overrun:
             return
         self._h11.receive_data(data)
         self._parse()
         if self._h11.their_state is h11.IDLE and not self._head_begun:
             self._head_begun = True
-            self._tcp.expect(HEAD_TIMEOUT)
+            self._tcp.set_timer(HEAD_TIMEOUT, self._head_too_slow)
         if self._exchange is not None:
-            await self._exchange.inbox.room()
+            await self._exchange.request_body.room()
 
     def _parse(self) -> None:
         try:
             while self._take(self._h11.next_event()):
-                if self._h11.they_are_waiting_for_100_continue:
-                    self._tcp.write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+                pass
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
 
@@ -67,11 +67,11 @@ class Http11:
             return self._open(event)
         if isinstance(event, h11.Data):
             if self._exchange is not None:
-                self._exchange.inbox.feed(event.data)
+                self._exchange.request_body.feed(event.data)
             return True
         if isinstance(event, h11.EndOfMessage):
             if self._exchange is not None:
-                self._exchange.inbox.finish()
+                self._exchange.request_body.finish()
             else:
                 self._next()
             return True
@@ -90,22 +90,31 @@ class Http11:
             return False
         headers = list(request.headers)
         size = len(request.target) + sum(len(name) + len(value) for name, value in headers)
-        if size > self._tcp.config.h11_max_incomplete_size:
+        if size > self._tcp.context.config.h11_max_incomplete_size:
             self._refuse(431)
             return False
-        self._tcp.expect(None)
+        self._tcp.cancel_timer()
         self._head_begun = False
-        self._exchange = Exchange(self, 1)
+        self._exchange = Exchange(self, 1, RequestBody())
+        self._exchange.expects_continue = self._h11.they_are_waiting_for_100_continue
         version, method = request.http_version.decode(), request.method.decode().upper()
-        self._tcp.open(self._exchange, Request(version, method, request.target, headers))
+        self._tcp.start_handler(self._exchange, Request(version, method, request.target, headers))
         return True
+
+    def _head_too_slow(self) -> None:
+        self._refuse(408)
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be read, if nothing has been answered yet, and close."""
-        self.gone()
+        self.disconnect()
         if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._tcp.write(self._head(Head(status, [(b"content-length", b"0"), CLOSE])))
         self._tcp.linger()
+
+    def send_continue(self, exchange: Exchange) -> None:
+        """Send 100 Continue, unless the body has begun without it."""
+        if self._h11.they_are_waiting_for_100_continue:
+            self._tcp.write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, all that is given in one write."""
@@ -115,15 +124,16 @@ class Http11:
         if not more:
             parts.append(self._h11.send(h11.EndOfMessage()))
         self._tcp.write(b"".join(parts))
-        await self._tcp.flushed()
-        if not more and not exchange.inbox.gone:
-            exchange.inbox.disconnect()
+        await self._tcp.drain()
+        if not more and not exchange.disconnected:
+            exchange.request_body.disconnect()
             self._exchange = None
             self._next()
 
     def _head(self, head: Head) -> bytes:
         headers = [*head.headers, (b"date", self._tcp.context.date)]
-        if self._tcp.context.draining:
+        # Whether a client that was never asked for its body sends it nevertheless cannot be known (RFC 9110 §10.1.1).
+        if self._tcp.context.draining or self._h11.they_are_waiting_for_100_continue:
             headers.append(CLOSE)
         # h11's own rule (RFC 9112 §6): it adds `transfer-encoding: chunked` unless a length is known or the client is too old.
         names = {name.lower() for name, _ in headers}
@@ -137,42 +147,32 @@ class Http11:
         ours, theirs = self._h11.our_state, self._h11.their_state
         if self._overrun:
             self._tcp.linger()
-        elif self._tcp.context.terminated.is_set():
+        elif self._tcp.context.terminated:
             self._tcp.close()
         elif theirs is h11.SEND_BODY and ours is h11.DONE:
-            self._tcp.expect(LINGER)
+            self._tcp.set_timer(LINGER, self._tcp.close)
         elif theirs is h11.SEND_BODY:
             self._tcp.linger()
         elif ours is h11.DONE and theirs is h11.DONE:
             self._h11.start_next_cycle()
-            self._tcp.expect(self._tcp.config.keep_alive_timeout)
+            self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._tcp.close)
             self._parse()
         else:
             self._tcp.close()
 
-    def cut(self, exchange: Exchange) -> None:
+    def abort(self, exchange: Exchange) -> None:
         """Close without the last chunk, so that the client can tell (RFC 9112 §8)."""
         if exchange is self._exchange:
-            self.gone()
+            self.disconnect()
             self._tcp.close()
 
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Do nothing: the reader itself waits for room."""
-
-    def gone(self) -> None:
+    def disconnect(self) -> None:
         """End the running exchange."""
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.inbox.disconnect()
+            exchange.request_body.disconnect()
 
-    def expire(self) -> None:
-        """Answer a head that came too slowly with 408; an idle connection is closed without a word."""
-        if self._head_begun:
-            self._refuse(408)
-        else:
-            self._tcp.close()
-
-    def drain(self) -> None:
+    def close_when_idle(self) -> None:
         """Do nothing yet: the next answer carries `Connection: close`."""
 
     def terminate(self) -> None:

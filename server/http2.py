@@ -12,93 +12,92 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from h2 import events
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    RemoteSettingsChanged,
-    RequestReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
 from h2.exceptions import ProtocolError
+from hypercorn.utils import filter_pseudo_headers
 
+from server.body import RequestBody
 from server.connection import LINGER, Connection
-from server.exchange import Exchange, Head
-from server.fields import read_request
-from server.frames import Frames
+from server.exchange import Exchange, Head, Headers, Request
+from server.lenient_h2 import LenientH2Connection
 
 CONTROL_BACKLOG = 2**18
-"""Bytes that a client which does not read may make us owe it in acknowledgements, before we stop reading too."""
+"""Bytes that a client which does not read may have waiting for it in acknowledgements, before we stop reading too."""
+
+FIELD_OVERHEAD = 32
+"""Bytes that count for each field of a header list beside its name and value (RFC 9113 §6.5.2)."""
 
 BURST = 2**16
 """Bytes of one stream that are written before the other streams get their turn."""
 
 
-class Http2:
+class HTTP2Protocol:
     """Carries many exchanges at a time; each sends for itself, as far as its window reaches."""
 
     def __init__(self, tcp: Connection) -> None:
         self._tcp = tcp
-        self._h2 = Frames(tcp.config)
+        self._h2 = LenientH2Connection(tcp.context.config)
         self._exchanges: dict[int, Exchange] = {}
         self._blocked: dict[int, asyncio.Event] = {}
         self._handlers: set[asyncio.Task[None]] = set()
-        self._leaving = False
+        self._shutting_down = False
 
     def start(self) -> None:
-        """Say our settings."""
+        """Send our SETTINGS."""
         self._h2.initiate_connection()
         self._flush()
         # Also while the process drains: the first request of a connection, a health check perhaps, is answered.
-        self._tcp.expect(self._tcp.config.keep_alive_timeout)
+        self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._shut_down)
 
     async def receive(self, data: bytes) -> None:
-        """Take what the client sent; waits only for a client that makes us talk and does not listen."""
+        """Act on the frames that the client sent; waits only for one that never reads its acknowledgements."""
         try:
             for event in self._h2.receive_data(data):
                 react = REACTIONS.get(type(event))
                 if react is not None:
                     react(self, event)
         except ProtocolError:  # h2 has already written the GOAWAY that says which.
-            self.gone()
+            self.disconnect()
             self._flush()
             self._tcp.linger()
             return
         self._flush()
-        if self._tcp.unsent > CONTROL_BACKLOG:
-            await self._tcp.flushed()
+        if self._tcp.write_buffer_size > CONTROL_BACKLOG:
+            await self._tcp.drain()
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data:
             self._tcp.write(data)
 
-    def _requested(self, event: RequestReceived) -> None:
+    def _request_received(self, event: events.RequestReceived) -> None:
         stream_id = event.stream_id
         stream = self._h2.streams.get(stream_id)
         if stream is None or stream.closed:  # Its RST_STREAM came in the same piece.
             return
         # Handlers of streams that the client has reset count too: otherwise open-and-reset starts any number (CVE-2023-44487).
-        if self._leaving or len(self._handlers) >= self._tcp.config.h2_max_concurrent_streams:
+        if self._shutting_down or len(self._handlers) >= self._tcp.context.config.h2_max_concurrent_streams:
             self._h2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
-        request = read_request(event.headers or [], self._tcp.config.h2_max_header_list_size)
+        request = to_request(event.headers or [], self._tcp.context.config.h2_max_header_list_size)
         if isinstance(request, int):
             headers = [(b":status", b"%d" % request), (b"content-length", b"0"), (b"date", self._tcp.context.date)]
             self._h2.send_headers(stream_id, headers, end_stream=True)
             return
-        self._tcp.expect(None)
-        exchange = self._exchanges[stream_id] = Exchange(self, stream_id)
-        handler = self._tcp.open(exchange, request)
+        self._tcp.cancel_timer()
+        exchange = self._exchanges[stream_id] = Exchange(self, stream_id, RequestBody(partial(self._give_credit, stream_id)))
+        exchange.expects_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers
+        )
+        handler = self._tcp.start_handler(exchange, request)
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
 
-    def _received(self, event: DataReceived) -> None:
+    def _data_received(self, event: events.DataReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
         length = event.flow_controlled_length or 0
         if exchange is None:
@@ -107,37 +106,33 @@ class Http2:
         padding = length - len(event.data)
         if padding:
             self._h2.acknowledge_received_data(padding, event.stream_id)
-        exchange.inbox.feed(event.data)
+        exchange.request_body.feed(event.data)
 
-    def consumed(self, exchange: Exchange, size: int) -> None:
-        """Give the client the window back that the body took."""
-        self._h2.acknowledge_received_data(size, exchange.number)
+    def _give_credit(self, stream_id: int, size: int) -> None:
+        """Give the client the window back that a body took."""
+        self._h2.acknowledge_received_data(size, stream_id)
         self._flush()
 
-    def _ended(self, event: StreamEnded) -> None:
+    def _stream_ended(self, event: events.StreamEnded) -> None:
         exchange = self._exchanges.get(event.stream_id)
         if exchange is not None:
-            exchange.inbox.finish()
+            exchange.request_body.finish()
 
-    def _was_reset(self, event: StreamReset) -> None:
-        self._close(event.stream_id)
+    def _wake(self, stream_id: int) -> None:
+        """Let a stream that waits for its flow-control window check it again; 0: all of them."""
+        for number, opened in self._blocked.items():
+            if stream_id in (0, number):
+                opened.set()
 
-    def _window_opened(self, event: WindowUpdated) -> None:
-        self._wake(event.stream_id or None)
-
-    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
-        self._wake(None)
-
-    def _wake(self, stream_id: int | None) -> None:
-        """Let a stream that waits for its window look again; None: all of them."""
-        for number in list(self._blocked) if stream_id is None else [stream_id]:
-            if number in self._blocked:
-                self._blocked[number].set()
-
-    def _client_leaves(self, event: ConnectionTerminated) -> None:
-        self._leaving = True
+    def _goaway_received(self, event: events.ConnectionTerminated) -> None:
+        self._shutting_down = True
         if not self._exchanges:
-            self._leave()
+            self._shut_down()
+
+    def send_continue(self, exchange: Exchange) -> None:
+        """Send the informational 100."""
+        self._h2.send_headers(exchange.number, [(b":status", b"100")])
+        self._flush()
 
     async def respond(self, exchange: Exchange, head: Head | None, body: bytes, more: bool) -> None:
         """Send a piece of the answer, as the client's window allows."""
@@ -147,11 +142,11 @@ class Http2:
             self._h2.send_headers(stream_id, headers, end_stream=not more and not body)
         if body:
             await self._send(exchange, body, more)
-        elif head is None and not more and not exchange.inbox.gone:
+        elif head is None and not more and not exchange.disconnected:
             self._h2.end_stream(stream_id)
         self._flush()
-        await self._tcp.flushed()
-        if not more and not exchange.inbox.gone:
+        await self._tcp.drain()
+        if not more and not exchange.disconnected:
             self._answered(exchange)
 
     async def _send(self, exchange: Exchange, body: bytes, more: bool) -> None:
@@ -167,8 +162,8 @@ class Http2:
             if sent >= burst:
                 burst = sent + BURST
                 self._flush()
-                await self._tcp.flushed()
-            if exchange.inbox.gone:
+                await self._tcp.drain()
+            if exchange.disconnected:
                 return
 
     async def _window(self, stream_id: int) -> None:
@@ -181,7 +176,7 @@ class Http2:
             del self._blocked[stream_id]
 
     def _answered(self, exchange: Exchange) -> None:
-        if not exchange.inbox.complete:
+        if not exchange.request_body.complete:
             # A reset at once costs clients that send all before they read the answer; so the rest is dropped for a while.
             asyncio.get_running_loop().call_later(LINGER, self._stop_upload, exchange.number)
         self._close(exchange.number)
@@ -193,7 +188,7 @@ class Http2:
             self._h2.reset_stream(stream_id, ErrorCodes.NO_ERROR)
             self._flush()
 
-    def cut(self, exchange: Exchange) -> None:
+    def abort(self, exchange: Exchange) -> None:
         """Reset the stream, so that the client can tell (RFC 9113 §8.1)."""
         self._h2.reset_stream(exchange.number, ErrorCodes.INTERNAL_ERROR)
         self._flush()
@@ -203,61 +198,70 @@ class Http2:
         exchange = self._exchanges.pop(stream_id, None)
         if exchange is None:
             return
-        exchange.inbox.disconnect()
+        exchange.request_body.disconnect()
         self._wake(stream_id)
         if not self._exchanges:
             self._wait_for_request()
 
     def _wait_for_request(self) -> None:
-        if self._leaving or self._tcp.context.draining:
-            self._leave()
+        if self._shutting_down or self._tcp.context.draining:
+            self._shut_down()
         else:
-            self._tcp.expect(self._tcp.config.keep_alive_timeout)
+            self._tcp.set_timer(self._tcp.context.config.keep_alive_timeout, self._shut_down)
 
-    def _announce(self) -> None:
-        if not self._leaving:
-            self._leaving = True
+    def _send_goaway(self) -> None:
+        if not self._shutting_down:
+            self._shutting_down = True
             self._tcp.write(self._h2.goaway())
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         """Close an idle connection; a request that crosses the GOAWAY must not be met by a reset, which could overtake it."""
-        self._announce()
-        if self._tcp.context.terminated.is_set():
+        self._send_goaway()
+        if self._tcp.context.terminated:
             self._tcp.close()
         else:
             self._tcp.linger()
 
-    def gone(self) -> None:
+    def disconnect(self) -> None:
         """End all exchanges."""
-        self._leaving = True
+        self._shutting_down = True
         exchanges, self._exchanges = self._exchanges, {}
         for exchange in exchanges.values():
-            exchange.inbox.disconnect()
-        self._wake(None)
+            exchange.request_body.disconnect()
+        self._wake(0)
 
-    def expire(self) -> None:
-        """See `_leave`."""
-        self._leave()
-
-    def drain(self) -> None:
-        """Leave as soon as nothing runs: clients made with h2 lose what still runs when they see a GOAWAY."""
+    def close_when_idle(self) -> None:
+        """Send GOAWAY and close, where nothing runs: clients made with h2 lose what still runs when they see it."""
         if self._h2.highest_inbound_stream_id and not self._exchanges:
-            self._leave()
+            self._shut_down()
 
     def terminate(self) -> None:
         """Refuse further streams; what runs may end."""
-        self._announce()
+        self._send_goaway()
         if not self._exchanges:
-            self._leave()
+            self._shut_down()
 
 
-REACTIONS: dict[type[Event], Callable[[Http2, Any], None]] = {
-    RequestReceived: Http2._requested,
-    DataReceived: Http2._received,
-    StreamEnded: Http2._ended,
-    StreamReset: Http2._was_reset,
-    WindowUpdated: Http2._window_opened,
-    RemoteSettingsChanged: Http2._settings_changed,
-    ConnectionTerminated: Http2._client_leaves,
+REACTIONS: dict[type[events.Event], Callable[[HTTP2Protocol, Any], None]] = {
+    events.RequestReceived: HTTP2Protocol._request_received,
+    events.DataReceived: HTTP2Protocol._data_received,
+    events.StreamEnded: HTTP2Protocol._stream_ended,
+    events.StreamReset: lambda self, event: self._close(event.stream_id),
+    events.WindowUpdated: lambda self, event: self._wake(event.stream_id),
+    events.RemoteSettingsChanged: lambda self, _: self._wake(0),
+    events.ConnectionTerminated: HTTP2Protocol._goaway_received,
 }
 """PRIORITY is missing on purpose, and so are PING and the acknowledgements, which h2 answers itself."""
+
+
+def to_request(headers: Headers, limit: int) -> Request | int:
+    """Return the request, or the status for one that is larger than `limit` bytes or that ASGI cannot express."""
+    pseudo = {name: value for name, value in headers if name[:1] == b":"}
+    method, path = pseudo[b":method"], pseudo.get(b":path", b"")
+    if method == b"CONNECT" or not method.isascii():
+        return 501
+    if not path.isascii():
+        return 400
+    if sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in headers) > limit:
+        return 431
+    return Request("2", method.decode("ascii").upper(), path, filter_pseudo_headers(headers))

@@ -16,17 +16,16 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from importlib.metadata import version
 from time import sleep
 
 from starlette.types import ASGIApp
 
 from gate import Gate
 from server.configuration import configuration
-from server.context import Context
 from server.listen import Listener, StartError, open_listeners
-from server.repairs import connect_with
+from server.supervisor import STOP_SIGNALS, Supervisor
 from server.worker import Worker
-from server.workers import STOP_SIGNALS, Workers
 from settings import Settings, SettingsError
 
 log = logging.getLogger("rawbot.server")
@@ -41,6 +40,9 @@ GC_THRESHOLD = (10_000, 10, 10)
 """Objects made before the youngest generation is looked through (CPython: 700, a fraction of what the requests in flight hold),
 and how much seldomer the older ones are. Larger last numbers were no faster, and let memory grow."""
 
+HYPERCORN = "0.18.0"
+"""The hypercorn whose configuration, TLS and lifespan were checked; setup.cfg pins it."""
+
 Build = Callable[[Settings, Gate], ASGIApp]
 
 
@@ -53,6 +55,7 @@ def run(build: Build, settings: Settings) -> int:
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=settings.log_level.upper(), format="%(message)s", stream=sys.stdout)
+    warn_of_hypercorn(version("hypercorn"))
     # For good, and in all threads: one thread waits for the signals, and none of them kills a process that starts or ends.
     # Child processes inherit this; the workers watch their signals in the same way.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
@@ -72,21 +75,27 @@ def run(build: Build, settings: Settings) -> int:
         return 1
     if len(listeners) == 1:
         return serve(listeners[0])
-    return Workers(listeners, serve, settings.drain_seconds + HARD_STOP + 0.2).supervise()
+    return Supervisor(listeners, serve, settings.drain_seconds + HARD_STOP + 0.2).supervise()
+
+
+def warn_of_hypercorn(installed: str) -> None:
+    """Log a line when the installed hypercorn is not the one that was checked."""
+    if installed != HYPERCORN:
+        log.warning("hypercorn %s is installed, but server/ was checked with %s: run its tests", installed, HYPERCORN)
 
 
 async def _serve(build: Build, settings: Settings, listener: Listener, parent: int | None) -> int:
     signalled = _watch_signals(settings.drain_seconds + HARD_STOP)
     if parent is not None:
         _watch_parent(parent)
-    gate, context = Gate(settings.max_in_flight), Context()
-    worker = Worker(build(settings, gate), configuration(settings), listener, context, connect_with())
+    gate = Gate(settings.max_in_flight)
+    worker = Worker(build(settings, gate), configuration(settings), listener)
     await worker.start()
-    _calm_the_collector()
+    _tune_gc()
     log.info("listening on %s", listener.url)
     await signalled.wait()
     gate.drain()
-    context.drain()
+    worker.drain()
     await _at_most(settings.drain_seconds, gate.wait_until_idle())
     gate.stop()
     await _at_most(STOP_GRACE, gate.wait_until_idle())
@@ -94,7 +103,7 @@ async def _serve(build: Build, settings: Settings, listener: Listener, parent: i
     return 0
 
 
-def _calm_the_collector() -> None:
+def _tune_gc() -> None:
     """Let the garbage collector pass over what was made at the start, and look less often: it took a tenth of the time."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)

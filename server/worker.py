@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework, ASGISendEvent, LifespanState
-from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, wrap_app
+from hypercorn.typing import ASGIFramework, ASGISendEvent
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from starlette.types import ASGIApp
 
+from server.connection import Connection, HTTPProtocol
 from server.context import Context
+from server.http2 import HTTP2Protocol
+from server.http11 import HTTP11Protocol
 from server.listen import BACKLOG, Listener, StartError
+
+PROTOCOLS: Mapping[str, Callable[[Connection], HTTPProtocol]] = {"http/1.1": HTTP11Protocol, "h2": HTTP2Protocol}
+"""The protocols by their ALPN names."""
 
 LAST_CALL = 0.25
 """Seconds in which a request that was under way when the listener closed is still answered, before idle connections close."""
@@ -24,9 +31,6 @@ CLOSE_GRACE = 2.0
 
 LIFESPAN_GRACE = 1.0
 """Seconds that the application's own shutdown may take."""
-
-Connect = Callable[..., Awaitable[None]]
-"""Serves one connection; called like hypercorn's TCPServer."""
 
 
 class Startup(Lifespan):
@@ -44,16 +48,19 @@ class Startup(Lifespan):
 class Worker:
     """Serves one application on one listener, in the running event loop."""
 
-    def __init__(self, app: ASGIApp, config: Config, listener: Listener, context: Context, connect: Connect) -> None:
-        self._app = wrap_app(cast(ASGIFramework, app), config.wsgi_max_body_size, "asgi")
-        self._config = config
+    def __init__(self, app: ASGIApp, config: Config, listener: Listener) -> None:
+        self.context = Context(app, config)
         self._listener = listener
-        self._context = context
-        self._connect = connect
-        self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
-        self._state = LifespanState({})
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self._loop = asyncio.get_running_loop()
-        self._lifespan = Startup(self._app, config, self._loop, self._state)
+        # hypercorn's types of ASGI are narrower than Starlette's.
+        wrapped = ASGIWrapper(cast(ASGIFramework, app))
+        self._lifespan = Startup(wrapped, config, self._loop, self.context.state)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are not closed."""
+        return [connection for connection in self._connections.values() if not connection.closed]
 
     async def start(self) -> None:
         """Start the application, then listen; raises StartError when the application refuses."""
@@ -69,7 +76,7 @@ class Worker:
             sock=self._listener.socket,
             backlog=BACKLOG,
             ssl=self._listener.tls,
-            ssl_handshake_timeout=None if self._listener.tls is None else self._config.ssl_handshake_timeout,
+            ssl_handshake_timeout=None if self._listener.tls is None else self.context.config.ssl_handshake_timeout,
         )
 
     async def _abandoned(self, reason: str) -> StartError:
@@ -80,40 +87,50 @@ class Worker:
         return StartError(reason)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._connections[task] = writer
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        connection = Connection(self.context, PROTOCOLS, reader, writer)
+        self._connections[task] = connection
         try:
-            await self._connect(self._app, self._loop, self._config, self._context, self._state, reader, writer)
+            await connection.run()
         except asyncio.CancelledError:
             # Only `stop` cancels connections, and waits for them; asyncio's streams would log this as an error.
             pass
         finally:
             del self._connections[task]
 
+    def drain(self) -> None:
+        """Move clients elsewhere as soon as nothing runs for them; what they ask until then is still answered."""
+        self.context.draining = True
+        for connection in self.connections:
+            connection.protocol.close_when_idle()
+
     async def stop(self) -> None:
-        """Refuse new connections, let the others close, cut those that do not, and shut the application down."""
+        """Refuse new connections, let the others close, abort those that do not, and shut the application down."""
         # Not `wait_closed`: since CPython 3.12.1 it waits for every connection, without end (hypercorn #308).
         self._server.close()
-        self._context.drain()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=LAST_CALL)
-        await self._context.end()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=CLOSE_GRACE)
-        for task, writer in list(self._connections.items()):
-            writer.transport.abort()
+        self.drain()
+        await self._wait_for_connections(LAST_CALL)
+        self.context.terminated = True
+        for connection in self.connections:
+            connection.terminate()
+        await self._wait_for_connections(CLOSE_GRACE)
+        for task, connection in self._connections.items():
+            connection.abort()
             task.cancel()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=CLOSE_GRACE / 4)
+        await self._wait_for_connections(CLOSE_GRACE / 4)
         await self._stop_application()
 
+    async def _wait_for_connections(self, seconds: float) -> None:
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=seconds)
+
     async def _stop_application(self) -> None:
-        self._config.shutdown_timeout = LIFESPAN_GRACE
+        self.context.config.shutdown_timeout = LIFESPAN_GRACE
         try:
             await self._lifespan.wait_for_shutdown()
         except LifespanTimeoutError as error:
-            await self._config.log.error("%s", error)
+            await self.context.config.log.error("%s", error)
         self._application.cancel()
         results = await asyncio.gather(self._application, return_exceptions=True)
         if isinstance(results[0], LifespanFailureError):
-            await self._config.log.error("%s", results[0])
+            await self.context.config.log.error("%s", results[0])

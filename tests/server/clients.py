@@ -125,6 +125,8 @@ class Stream:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
+    asked: int = 0
+    """How often the server has asked for the body, with 100."""
     ended: bool = False
     reset: int | None = None
     """The error code of RST_STREAM."""
@@ -228,6 +230,8 @@ class Http2Client:
             stream = self.streams[event.stream_id]
             stream.headers = {name.decode(): value.decode() for name, value in event.headers or ()}
             stream.status = int(stream.headers[":status"])
+        elif isinstance(event, h2.events.InformationalResponseReceived):
+            self.streams[event.stream_id].asked += 1
         elif isinstance(event, h2.events.DataReceived):
             self.streams[event.stream_id].body += event.data
             if self.generous:

@@ -12,9 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.configuration import configuration
-from server.context import Context
 from server.listen import Listener, open_listeners
-from server.repairs import connect_with
 from server.worker import Worker
 from settings import Settings
 
@@ -26,7 +24,6 @@ class Serving:
     """A server that runs, seen from within."""
 
     port: int
-    context: Context
     worker: Worker
     stopped: bool = False
 
@@ -45,10 +42,9 @@ async def serving(app: ASGIApp, *, listener: Listener | None = None, **limits: A
     for name, value in limits.items():
         setattr(config, name, value)
     listener = listener or open_listeners(settings, config)[0]
-    context = Context()
-    worker = Worker(without_lifespan(app), config, listener, context, connect_with())
+    worker = Worker(without_lifespan(app), config, listener)
     await worker.start()
-    served = Serving(listener.socket.getsockname()[1], context, worker)
+    served = Serving(listener.socket.getsockname()[1], worker)
     try:
         yield served
     finally:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.clock import advance
+from tests.clock import advance, settle
 from tests.server.clients import eventually, http1
 from tests.server.serving import BODY, answer, descriptors, read, serving, start, tasks
 
@@ -90,6 +91,42 @@ async def test_a_request_body_arrives_whole() -> None:
         assert await client.head() == (100, {})
         client.send(body)
         assert (await client.answer()).body == body
+
+
+async def test_a_body_is_asked_for_when_it_is_read() -> None:
+    """100 Continue comes with the application's first `receive`, once, and not with the head of the request."""
+    reads = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reads.wait()
+        await answer(send, await read(receive))
+
+    async with serving(app) as server, http1(server.port) as client:
+        client.send(b"POST / HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n")
+        asked = asyncio.ensure_future(client.head())
+        await settle()
+        assert not asked.done()
+        reads.set()
+        assert await asked == (100, {})
+        client.send(b"bo")
+        await settle()
+        client.send(b"dy")
+        assert (await client.answer()).body == b"body"
+
+
+async def test_a_body_that_comes_unasked_is_not_asked_for() -> None:
+    """A client that does not wait for 100 Continue gets none."""
+    come = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await come.wait()
+        await answer(send, await read(receive))
+
+    async with serving(app) as server, http1(server.port) as client:
+        client.send(b"POST / HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\nbody")
+        await settle()
+        come.set()
+        assert (await client.answer()).body == b"body"
 
 
 async def waits_until_the_client_leaves(receive: Receive) -> None:
@@ -236,10 +273,10 @@ async def test_an_idle_connection_is_closed() -> None:
     async with serving(hello) as server, http1(server.port) as fresh, http1(server.port) as used:
         used.get()
         await used.answer()
-        await eventually(lambda: len(server.context.connections) == 2)
+        await eventually(lambda: len(server.worker.connections) == 2)
         advance(74)
         await asyncio.sleep(0.05)
-        assert len(server.context.connections) == 2
+        assert len(server.worker.connections) == 2
         advance(1.1)
         assert await fresh.rest() == await used.rest() == b""
 
@@ -298,6 +335,39 @@ async def test_a_refused_body_has_its_time() -> None:
         assert (await client.answer()).status == 413
         advance(5.1)
         assert await client.rest() == b""
+
+
+async def test_a_refused_body_is_never_asked_for() -> None:
+    """A client that waits for 100 Continue gets its refusal in its place, and the connection ends: its body may come or not."""
+    async with serving(unread) as server, http1(server.port) as client:
+        client.send(b"POST / HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 8000000\r\n\r\n")
+        reply = await client.answer()
+        assert (reply.status, reply.headers["connection"]) == (413, "close")
+        assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("framing", ["content-length: 8000000000", "transfer-encoding: chunked"])
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_an_upload_that_never_ends_is_stopped(framing: str, connection: str) -> None:
+    """A client that goes on with its refused body has its answer at once, and is closed after five seconds of it."""
+    async with serving(unread) as server, http1(server.port) as client:
+        client.send(f"POST / HTTP/1.1\r\nhost: test\r\nconnection: {connection}\r\n{framing}\r\n\r\n".encode())
+
+        async def upload() -> None:
+            with suppress(OSError):
+                while True:
+                    client.send(b"10000\r\n" + b"x" * 2**16 + b"\r\n")
+                    await client.writer.drain()
+                    await asyncio.sleep(0)
+
+        uploading = asyncio.ensure_future(upload())
+        assert (await client.answer()).status == 413
+        await settle()
+        assert not uploading.done()
+        advance(5.1)
+        async with asyncio.timeout(5):
+            await uploading
+        assert not server.worker.connections
 
 
 async def test_many_unread_pieces_do_not_block() -> None:

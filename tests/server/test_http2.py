@@ -10,7 +10,6 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 from starlette.types import Receive, Scope, Send
 
-from server.connection import Connection
 from server.http2 import CONTROL_BACKLOG
 from server.listen import Listener
 from tests.clock import advance
@@ -226,6 +225,24 @@ async def test_a_request_body_arrives_whole() -> None:
         assert (await client.finish(stream)).body == body
 
 
+async def test_a_body_is_asked_for_when_it_is_read() -> None:
+    """A client that waits for 100 is asked for its body when the application reads it, and never when it refuses it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await answer(send, b"" if scope["path"] == "/early" else await read(receive))
+
+    expect = [(b"expect", b"100-continue")]
+    async with serving(app) as server, http2(server.port) as client:
+        refused = await client.finish(client.request(b"/early", method=b"POST", headers=expect, end=False))
+        assert (refused.status, refused.asked) == (200, 0)
+        stream = client.request(method=b"POST", headers=expect, end=False)
+        await eventually(lambda: stream.asked == 1)
+        client.data(stream, b"bo")
+        client.data(stream, b"dy", end=True)
+        assert (await client.finish(stream)).body == b"body"
+        assert stream.asked == 1
+
+
 async def test_padding_uses_up_no_window() -> None:
     """The room that padding takes is given back, so that a body of padded pieces may be as long as any."""
 
@@ -320,7 +337,7 @@ async def test_a_client_that_leaves_while_send_waits_is_noticed(way: str) -> Non
             async with asyncio.timeout(5):
                 await app.ended.wait()
         await eventually(lambda: tasks() == before)
-        assert not server.context.connections
+        assert not server.worker.connections
 
 
 async def test_an_answer_to_a_client_that_left_returns() -> None:
@@ -336,8 +353,8 @@ async def test_an_answer_to_a_client_that_left_returns() -> None:
         before = tasks()
         async with http2(server.port) as client:
             client.request()
-            await eventually(lambda: len(server.context.connections) == 1)
-        await eventually(lambda: not server.context.connections)
+            await eventually(lambda: len(server.worker.connections) == 1)
+        await eventually(lambda: not server.worker.connections)
         go.set()
         async with asyncio.timeout(5):
             await done.wait()
@@ -371,7 +388,7 @@ async def test_a_connection_whose_last_stream_was_reset_is_idle() -> None:
 async def test_a_bare_preface_is_idle() -> None:
     """A connection that never asks anything is closed after the keep-alive time."""
     async with serving(Sibling()) as server, http2(server.port) as client:
-        await eventually(lambda: len(server.context.connections) == 1)
+        await eventually(lambda: len(server.worker.connections) == 1)
         await asyncio.sleep(0.05)
         advance(75.1)
         await eventually(lambda: client.closed)
@@ -417,7 +434,7 @@ async def test_the_end_of_the_process_is_announced() -> None:
     app = Sibling()
     async with serving(app) as server, http2(server.port) as client, http2(server.port) as idle:
         await with_sibling(client, app)
-        await eventually(lambda: len(server.context.connections) == 2)
+        await eventually(lambda: len(server.worker.connections) == 2)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.stop())
             await eventually(lambda: bool(client.goaways))
@@ -435,7 +452,7 @@ async def test_draining_moves_clients_when_nothing_runs() -> None:
     async with serving(app) as server, http2(server.port) as busy, http2(server.port) as idle:
         await with_sibling(busy, app)
         await idle.finish(idle.request())
-        server.context.drain()
+        server.worker.drain()
         await eventually(lambda: idle.closed)
         assert idle.goaways
         assert (await busy.finish(busy.request())).status == 200
@@ -449,8 +466,8 @@ async def test_draining_moves_clients_when_nothing_runs() -> None:
 async def test_a_draining_process_answers_the_first_request_of_a_connection() -> None:
     """While the process drains, a connection that has asked nothing yet, new or old, is answered before it is sent away."""
     async with serving(Sibling()) as server, http2(server.port) as old:
-        await eventually(lambda: len(server.context.connections) == 1)
-        server.context.drain()
+        await eventually(lambda: len(server.worker.connections) == 1)
+        server.worker.drain()
         async with http2(server.port) as new:
             for client in (old, new):
                 assert (await client.finish(client.request())).status == 200
@@ -484,14 +501,13 @@ async def test_a_client_that_only_talks_is_not_read() -> None:
     small.bind(("127.0.0.1", 0))
     small.setblocking(False)
     async with serving(Sibling(), listener=Listener(small, None)) as server, http2(server.port) as client:
-        await eventually(lambda: len(server.context.connections) == 1)
-        [connection] = server.context.connections
-        assert isinstance(connection, Connection)
+        await eventually(lambda: len(server.worker.connections) == 1)
+        [connection] = server.worker.connections
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of asyncio has it
         client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ping = b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"
         client.writer.write(ping * 200_000)
-        await eventually(lambda: connection.unsent > 2**16)
+        await eventually(lambda: connection.write_buffer_size > 2**16)
         await asyncio.sleep(0.7)
-        assert 2**16 < connection.unsent < 2 * CONTROL_BACKLOG
+        assert 2**16 < connection.write_buffer_size < 2 * CONTROL_BACKLOG
         client.reset()

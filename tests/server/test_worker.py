@@ -8,27 +8,21 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.configuration import configuration
-from server.context import Context
 from server.listen import StartError, open_listeners
-from server.repairs import connect_with
 from server.worker import Worker
 from settings import Settings
-from tests.server.clients import http1, http2
+from tests.server.clients import http1
 from tests.server.serving import answer, without_lifespan
 
 SETTINGS = Settings(host="127.0.0.1", port=0)
 
 
-async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    await answer(send)
-
-
-def worker_of(app: ASGIApp, hypercorn: str | None = None) -> tuple[Worker, int]:
+def worker_of(app: ASGIApp) -> tuple[Worker, int]:
     """Return a worker that has not started, and its port."""
     config = configuration(SETTINGS)
     config.startup_timeout = 0.01
     [listener] = open_listeners(SETTINGS, config)
-    return Worker(app, config, listener, Context(), connect_with(hypercorn)), listener.socket.getsockname()[1]
+    return Worker(app, config, listener), listener.socket.getsockname()[1]
 
 
 async def test_an_application_that_does_not_start_in_time_is_an_error() -> None:
@@ -53,6 +47,25 @@ async def test_a_start_may_fail_without_a_reason() -> None:
         await worker.start()
 
 
+async def test_each_request_gets_the_state_of_the_lifespan() -> None:
+    """What the application leaves in the state at its start is there for every request, in a copy of its own."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            scope["state"]["word"] = b"hello"
+            await without_lifespan(app)(scope, receive, send)
+        else:
+            await answer(send, scope["state"].pop("word"))
+
+    worker, port = worker_of(app)
+    await worker.start()
+    async with http1(port) as client:
+        for _ in range(2):
+            client.get()
+            assert (await client.answer()).body == b"hello"
+    await worker.stop()
+
+
 async def test_an_application_without_lifespan_is_served(caplog: pytest.LogCaptureFixture) -> None:
     """An application that knows nothing of the lifespan protocol is served all the same, with a warning."""
 
@@ -68,18 +81,6 @@ async def test_an_application_without_lifespan_is_served(caplog: pytest.LogCaptu
         assert (await client.answer()).status == 200
     await worker.stop()
     assert "without Lifespan support" in caplog.text
-
-
-async def test_a_hypercorn_that_nobody_checked_serves_too() -> None:
-    """With hypercorn's own classes the worker serves, and ends, all the same."""
-    worker, port = worker_of(without_lifespan(hello), "0.19.0")
-    await worker.start()
-    async with http1(port) as client, http2(port) as other:
-        client.get()
-        assert (await client.answer()).status == 200
-        assert (await other.finish(other.request())).status == 200
-        await worker.stop()
-        assert await client.rest() == b""
 
 
 async def test_a_shutdown_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -35,7 +35,7 @@ Serve = Callable[[Listener, int], int]
 """Serves on a listener until a signal, or until the file descriptor reads its end; returns the exit code."""
 
 
-class Workers:
+class Supervisor:
     """A fixed number of workers, one for each listener."""
 
     def __init__(self, listeners: Sequence[Listener], serve: Serve, patience: float) -> None:
@@ -44,7 +44,7 @@ class Workers:
         self._serve = serve
         self._patience = patience
         self._alive, self._parent = os.pipe()
-        self._seats: dict[int, Listener] = {}
+        self._workers: dict[int, Listener] = {}
         self._crashes: deque[float] = deque()
         self._stopping = False
         self._exit_code = 0
@@ -58,7 +58,7 @@ class Workers:
         signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
         for listener in self._listeners:
             self._start(listener)
-        while self._seats:
+        while self._workers:
             number = signal.sigwait(awaited)
             if number == signal.SIGCHLD:
                 self._reap()
@@ -71,7 +71,7 @@ class Workers:
     def _start(self, listener: Listener) -> None:
         pid = os.fork()
         if pid:
-            self._seats[pid] = listener
+            self._workers[pid] = listener
             return
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGALRM})
         os.close(self._parent)
@@ -81,11 +81,11 @@ class Workers:
         sys.exit(self._serve(listener, self._alive))
 
     def _reap(self) -> None:
-        while self._seats:
+        while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._ended(self._seats.pop(pid), os.waitstatus_to_exitcode(status))
+            self._ended(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
 
     def _ended(self, listener: Listener, code: int) -> None:
         """React to the end of a worker; a negative code is the signal that killed it."""
@@ -121,5 +121,5 @@ class Workers:
         self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self._seats:
+        for pid in self._workers:
             os.kill(pid, number)

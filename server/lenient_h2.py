@@ -23,7 +23,7 @@ TOLERANCE = 4
 """How many times the announced limits h2 bears before it ends the connection; what is between is refused, stream by stream."""
 
 
-class Frames(H2Connection):
+class LenientH2Connection(H2Connection):
     """The server's side of one connection."""
 
     def __init__(self, config: Config) -> None:
@@ -42,13 +42,13 @@ class Frames(H2Connection):
         self.decoder.max_header_list_size = TOLERANCE * config.h2_max_header_list_size
 
     def initiate_connection(self) -> None:
-        """Say the settings, and give the connection a window in which no stream's unread body can stop the others."""
+        """Send the settings, and give the connection a window in which no stream's unread body can stop the others."""
         super().initiate_connection()
         self.increment_flow_control_window(self.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] * STREAM_WINDOW)
 
     @property
     def open_inbound_streams(self) -> int:
-        """A fraction of the open streams, so that h2 does not end the connection at the limit, where Http2 refuses streams."""
+        """A fraction of the open streams: at the limit HTTP2Protocol refuses a stream, and h2 would end the connection."""
         return super().open_inbound_streams // TOLERANCE
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:

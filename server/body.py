@@ -16,26 +16,27 @@ HIGH_WATER = 2**16
 """Bytes of unread body above which HTTP/1.1 stops reading; hypercorn reads at most as much at once."""
 
 
-class Inbox:
+class RequestBody:
     """The ASGI `receive` of one request."""
 
-    def __init__(self, consumed: Callable[[int], None]) -> None:
+    def __init__(self, consumed: Callable[[int], None] = lambda size: None) -> None:
         """`consumed` is told how many bytes the application has taken, or will never take."""
         self._consumed = consumed
-        self._body = bytearray()
+        self._unread = bytearray()
         self._changed = asyncio.Event()
+        self._discarded = False
         self._delivered = False
         self.complete = False
         """The client has sent its whole request."""
-        self.gone = False
+        self.disconnected = False
         """The exchange is over, by an answer or because the client left."""
 
     def feed(self, data: bytes) -> None:
-        """Add a piece of the body; after the end of the exchange it is dropped."""
-        if self.gone:
+        """Add a piece of the body; one that nobody will read is dropped."""
+        if self._discarded:
             self._consumed(len(data))
         else:
-            self._body += data
+            self._unread += data
             self._changed.set()
 
     def finish(self) -> None:
@@ -43,21 +44,26 @@ class Inbox:
         self.complete = True
         self._changed.set()
 
-    def disconnect(self) -> None:
-        """End the exchange: from now on the application receives `http.disconnect`, at once and every time."""
-        self.gone = True
-        unread = len(self._body)
-        self._body.clear()
+    def discard(self) -> None:
+        """Drop what the application has not read, and what is still to come."""
+        self._discarded = True
+        unread = len(self._unread)
+        self._unread.clear()
         self._changed.set()
         if unread:
             self._consumed(unread)
 
+    def disconnect(self) -> None:
+        """End the exchange: from now on the application receives `http.disconnect`, at once and every time."""
+        self.disconnected = True
+        self.discard()
+
     async def receive(self) -> Any:
         """Return the next ASGI message: all of the body that has arrived, or `http.disconnect`."""
-        while not self.gone:
-            if self._body or (self.complete and not self._delivered):
-                body = bytes(self._body)
-                self._body.clear()
+        while not self.disconnected:
+            if self._unread or (self.complete and not self._delivered):
+                body = bytes(self._unread)
+                self._unread.clear()
                 self._delivered = self.complete
                 self._changed.set()
                 if body:
@@ -69,6 +75,6 @@ class Inbox:
 
     async def room(self) -> None:
         """Return once there is room for more."""
-        while len(self._body) > HIGH_WATER:
+        while len(self._unread) > HIGH_WATER:
             self._changed.clear()
             await self._changed.wait()
