@@ -62,4 +62,5 @@ async def test_one_whole_answer_of_one_model_needs_one_task() -> None:
         before = len(running_loop().tasks_made)
         await g.ask(model="a")
         made = running_loop().tasks_made[before:]
-    assert len([name for name in made if not name.startswith("Connection.")]) == 1, "besides those of the loopback provider"
+    # Besides those of the loopback provider, and of aiohttp, which below Python 3.12 writes a request in a task.
+    assert [name for name in made if not name.startswith(("Connection.", "ClientRequest."))] == ["Client._watch"]
